@@ -1,0 +1,1 @@
+"""Thin shells that run the core on Ray; every Ray call is in handles.py."""

@@ -1,0 +1,1 @@
+"""The world outside: simulated market and exchange, replayed files, the session calendar."""

@@ -1,0 +1,1 @@
+"""The REST API: FastAPI routers by noun, schemas, problem details."""

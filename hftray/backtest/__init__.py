@@ -1,0 +1,1 @@
+"""The core engine driven over history."""

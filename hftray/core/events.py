@@ -1,0 +1,123 @@
+"""What goes into a SymbolEngine (events) and what comes out (commands).
+
+Time arrives inside the events; nothing here asks a clock. Besides these, `Tick` and `Candle`
+(a closed bar, from a feed that has no ticks) are events, and `OrderReport` tells of an order.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from hftray.core.market import Candle, Tick
+from hftray.core.orders import Order, OrderIntent, OrderReport
+from hftray.core.session import TradingSession
+
+
+class Decision(StrEnum):
+    """The outcome of a vote."""
+
+    BUY = "BUY"
+    SELL = "SELL"
+    HOLD = "HOLD"
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """One count of all voters: each voter's -1/0/+1, the weighted mean, the decision.
+
+    `strategy_id` is the row of the heaviest voter that agrees with the decision (None on HOLD).
+    """
+
+    decision: Decision
+    score: float
+    votes: dict[str, int]
+    strategy_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """A trading day begins (or an engine joins one that is under way)."""
+
+    session: TradingSession
+
+
+@dataclass(frozen=True, slots=True)
+class ClockAdvanced:
+    """Market time reached `now`, whether or not anything traded."""
+
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrderApproved:
+    """Risk approved the intent under way; the order is durable in the ledger."""
+
+    order: Order
+    intent: OrderIntent
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDenied:
+    """Risk denied the intent under way; nothing was sent."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FlattenRequested:
+    """Close whatever is open, now (kill switch)."""
+
+    now: datetime
+    reason: str
+
+
+Event = (
+    SessionOpened
+    | ClockAdvanced
+    | Tick
+    | Candle
+    | OrderApproved
+    | OrderDenied
+    | OrderReport
+    | FlattenRequested
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """One decision for the log: indicative on a forming candle, final on a closed one."""
+
+    symbol: str
+    signal: Decision
+    score: float
+    votes: dict[str, int]
+    price: float
+    candle_time: datetime
+    timestamp: datetime
+    final: bool
+    action: str = ""
+
+    def acted(self, action: str) -> "Signal":
+        """The same signal with what was done about it."""
+        return replace(self, action=action)
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """Withdraw a working order that found no counterparty in time."""
+
+    reference: str
+
+
+Command = OrderIntent | CancelOrder | Signal
+
+
+@dataclass(slots=True)
+class Rejections:
+    """Counts of market data that never reached a strategy, by reason."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, reason: str) -> None:
+        """Count one rejected tick or candle."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1

@@ -1,0 +1,195 @@
+"""What the ledger keeps, as values. Every event carries an id, so appending twice is once.
+
+Money is Decimal rupees; `pnl` is net of charges and set on the leg that closes.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+
+from hftray.core.events import Signal
+from hftray.core.orders import Leg, Side, TradeStatus
+from hftray.core.position import Position
+
+
+@dataclass(frozen=True, slots=True)
+class TradeRecord:
+    """One order as the ledger knows it: a row of `trades`."""
+
+    reference: str
+    run_id: int
+    user_id: str
+    symbol: str
+    exchange: str
+    side: Side
+    leg: Leg
+    requested_quantity: int
+    reason: str
+    timestamp: datetime
+    session_day: date
+    quantity: int = 0
+    price: Decimal | None = None
+    status: TradeStatus = TradeStatus.PENDING
+    limit_price: Decimal | None = None
+    trigger: Decimal | None = None
+    reserved: Decimal = Decimal(0)
+    decision_price: Decimal | None = None
+    candle_time: datetime | None = None
+    strategy_id: int | None = None
+    position: str | None = None
+    atr: float | None = None
+    score: float = 0.0
+    votes: dict[str, int] = field(default_factory=dict)
+    broker_order_id: str = ""
+    charges: Decimal | None = None
+    gross_pnl: Decimal | None = None
+    pnl: Decimal | None = None
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIntended:
+    """The order exists and may now be sent (a PENDING row)."""
+
+    trade: TradeRecord
+
+    @property
+    def event_id(self) -> str:
+        """Unique name of this event."""
+        return f"{self.trade.reference}:intended"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderSettled:
+    """The order's end: the finished row, and the position it left.
+
+    `position` is what is open after it (None when flat), `closed` the position that it ended.
+    """
+
+    trade: TradeRecord
+    position: Position | None = None
+    closed: Position | None = None
+
+    @property
+    def event_id(self) -> str:
+        """Unique name of this event."""
+        return f"{self.trade.reference}:settled"
+
+
+@dataclass(frozen=True, slots=True)
+class PositionMarked:
+    """The best price of an open position moved (its trailing stop with it)."""
+
+    run_id: int
+    reference: str
+    best_price: float
+    time: datetime
+
+    @property
+    def event_id(self) -> str:
+        """Unique name of this event."""
+        return f"{self.reference}:mark:{self.best_price!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRecorded:
+    """A closed candle's vote."""
+
+    run_id: int
+    signal: Signal
+
+    @property
+    def event_id(self) -> str:
+        """Unique name of this event."""
+        return f"{self.run_id}:{self.signal.symbol}:{self.signal.candle_time.isoformat()}"
+
+
+@dataclass(frozen=True, slots=True)
+class EquityMarked:
+    """The account at a moment: capital is initial plus realised, equity adds open P&L."""
+
+    run_id: int
+    time: datetime
+    session_day: date
+    capital: Decimal
+    equity: Decimal
+    realised_pnl: Decimal
+    open_pnl: Decimal
+    open_positions: int
+
+    @property
+    def event_id(self) -> str:
+        """Unique name of this event."""
+        return f"{self.run_id}:equity:{self.time.isoformat()}"
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """A trading day of a run begins with this capital."""
+
+    run_id: int
+    session_day: date
+    opening_capital: Decimal
+    time: datetime
+
+    @property
+    def event_id(self) -> str:
+        """Unique name of this event."""
+        return f"{self.run_id}:session:{self.session_day.isoformat()}"
+
+
+@dataclass(frozen=True, slots=True)
+class RiskStateChanged:
+    """Who changed the risk state, when and why."""
+
+    run_id: int
+    state: str
+    reason: str
+    actor: str
+    time: datetime
+
+    @property
+    def event_id(self) -> str:
+        """Unique name of this event."""
+        return f"{self.run_id}:risk:{self.time.isoformat()}:{self.state}"
+
+
+LedgerEvent = (
+    OrderIntended
+    | OrderSettled
+    | PositionMarked
+    | SignalRecorded
+    | EquityMarked
+    | SessionStarted
+    | RiskStateChanged
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """One continuing account of one mode: simulation with a seed, a replay, paper, live.
+
+    Ledger rows of different runs never mix: a simulated position is not adopted by live.
+    """
+
+    run_id: int
+    mode: str
+    source: str
+    user_id: str
+    initial_capital: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """Everything a restarted process needs of a run, read from the ledger."""
+
+    run: RunInfo
+    session_day: date | None = None
+    opening_capital: Decimal | None = None
+    realised_total: Decimal = Decimal(0)
+    trades_today: tuple[TradeRecord, ...] = ()  # of session_day, oldest first
+    pending: tuple[TradeRecord, ...] = ()
+    positions: tuple[Position, ...] = ()
+    risk_state: str = "ACTIVE"
+    risk_reason: str = ""
+    market_time: datetime | None = None  # the latest moment the run is known to have reached

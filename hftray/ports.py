@@ -1,0 +1,167 @@
+"""The edges of the core as Protocols: what a feed, a broker, a ledger and a risk gate must do.
+
+Adapters implement them with a network, a database or Ray; the shells get them injected, so
+tests run the same shells on in-memory ones. See `tests/contract` for what each must pass.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+from hftray.core.ledger import LedgerEvent, RunInfo, RunState
+from hftray.core.market import Candle, Instrument, Tick
+from hftray.core.orders import Order, OrderIntent, OrderReport
+from hftray.core.position import Position
+from hftray.core.session import TradingSession
+
+
+@dataclass(frozen=True, slots=True)
+class MarketBatch:
+    """What one poll of a feed brought, for all symbols.
+
+    `sessions` holds each symbol's trading day while it is open and is empty when the market is
+    closed; `next_change` is when the market opens or closes next. A feed gives ticks or closed
+    candles (`candles`: replayed data without ticks), never both for one symbol in one batch.
+    """
+
+    now: datetime
+    open: bool
+    next_change: datetime | None = None
+    sessions: dict[str, TradingSession] = field(default_factory=dict)
+    ticks: dict[str, Tick] = field(default_factory=dict)
+    candles: dict[str, Candle] = field(default_factory=dict)
+    ended: bool = False
+    note: str = ""
+
+
+class Feed(Protocol):
+    """Where prices come from, and with them market time."""
+
+    interval: float
+    """Market seconds that one poll advances (pacing divides it by the speed)."""
+
+    async def instruments(self) -> dict[str, Instrument]:
+        """Every symbol this feed can serve."""
+        ...
+
+    async def start(self, symbols: Sequence[str], resume_after: datetime | None) -> None:
+        """Begin with these symbols; skip what happened up to `resume_after`.
+
+        NotFound names the symbols the feed does not know.
+        """
+        ...
+
+    async def history(
+        self, symbol: str, count: int, before: datetime | None = None
+    ) -> list[Candle]:
+        """Up to `count` closed candles that closed by `before` (default: now), oldest first."""
+        ...
+
+    async def poll(self) -> MarketBatch:
+        """The next step of the market. RetryError when the source is away for the moment."""
+        ...
+
+    async def close(self) -> None:
+        """Release files and connections."""
+        ...
+
+
+class Broker(Protocol):
+    """Where orders go. Reports are cumulative, so a repeated one changes nothing."""
+
+    async def place(self, order: Order) -> OrderReport:
+        """Send the order once: a known reference returns the order that exists.
+
+        OrderRejected, BrokerUnavailable (certainly not taken) or UnknownOutcome.
+        """
+        ...
+
+    async def cancel(self, reference: str) -> OrderReport:
+        """Withdraw what is not filled; a finished order is returned as it is. NotFound."""
+        ...
+
+    async def report(self, reference: str) -> OrderReport | None:
+        """Look an order up; None when the broker has never seen the reference."""
+        ...
+
+    async def reports(self) -> list[OrderReport]:
+        """Every order of the broker's present book."""
+        ...
+
+    async def on_market(self, batch: MarketBatch) -> list[OrderReport]:
+        """Reports that changed since the last call.
+
+        A simulated exchange matches its working orders against the batch first.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release files and connections."""
+        ...
+
+
+class Ledger(Protocol):
+    """The durable record. What `append` returned from is on disk."""
+
+    async def open_run(
+        self, mode: str, source: str, user_id: str, initial_capital: Decimal
+    ) -> RunInfo:
+        """The unfinished run of this mode and source, or a new one."""
+        ...
+
+    async def finish_run(self, run_id: int, time: datetime) -> None:
+        """The run's data is at its end; the next `open_run` begins a new one."""
+        ...
+
+    async def append(self, events: Sequence[LedgerEvent]) -> None:
+        """Record all events in one transaction; an event already recorded is skipped."""
+        ...
+
+    async def run_state(self, run_id: int) -> RunState:
+        """What recovery needs."""
+        ...
+
+    async def roster(self, known_version: int) -> tuple[int, list[dict[str, Any]]] | None:
+        """Version and rows (id, name, kind, is_active, parameters) of the strategies.
+
+        None when nothing changed since `known_version`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """Risk said yes: the order is durable and may be sent."""
+
+    order: Order
+    intent: OrderIntent
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Risk said no, with a reason a person can read."""
+
+    reason: str
+
+
+class RiskGate(Protocol):
+    """The one place that grants capital."""
+
+    async def register(self, symbol: str) -> tuple[int, RunState]:
+        """A new epoch for this symbol (older ones are refused from now on) and what is known."""
+        ...
+
+    async def reserve(self, intent: OrderIntent, epoch: int) -> Approval | Denial:
+        """Approve with a durable order, or deny. StaleEpoch, LedgerUnavailable."""
+        ...
+
+    async def settle(
+        self, report: OrderReport, epoch: int, after: Position | None, closed: Position | None
+    ) -> Decimal | None:
+        """Record a finished order and the position it left; net P&L when it closed something.
+
+        Settling twice is settling once. StaleEpoch, LedgerUnavailable.
+        """
+        ...

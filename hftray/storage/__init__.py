@@ -1,0 +1,1 @@
+"""PostgreSQL: tables, migrations, the ledger, the catalogue of users and strategies."""

@@ -1,0 +1,1 @@
+"""The voters: one file a strategy, the registry, and the weighted vote."""
