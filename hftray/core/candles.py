@@ -1,0 +1,211 @@
+"""A symbol's recent candles as numpy columns, and how ticks become candles.
+
+Tick rule. Buckets are anchored at the session's open (09:15), so they fit any interval. A tick
+belongs to the bucket of its own time. A tick older than the newest tick of the forming candle
+still widens that candle's high and low and adds its volume, but does not move its close; a tick
+for a candle that is already closed is rejected and counted ("late"); a tick that repeats time,
+price and volume of the newest one is rejected and counted ("duplicate"). A forming candle closes
+when a tick of a later bucket arrives or when market time reaches the bucket's end.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hftray.core.events import Rejections
+from hftray.core.market import Candle, Tick, candle_fault, tick_fault
+from hftray.core.session import IST, TradingSession
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+COLUMNS = ("open", "high", "low", "close", "volume")
+
+
+@dataclass(frozen=True, slots=True)
+class Candles:
+    """Columns of equal length, oldest first; views, not copies, so never write to them.
+
+    `time` is epoch seconds of each candle's open; `day` is the proleptic ordinal of its IST date,
+    which marks session boundaries.
+    """
+
+    time: Ints
+    day: Ints
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    volume: Floats
+
+    def __len__(self) -> int:
+        return len(self.close)
+
+    def tail(self, count: int) -> "Candles":
+        """The newest `count` candles."""
+        start = max(0, len(self) - count)
+        return Candles(*(getattr(self, name)[start:] for name in ("time", "day", *COLUMNS)))
+
+    @classmethod
+    def of(cls, candles: Iterable[Candle]) -> "Candles":
+        """Columns from candle values."""
+        rows = list(candles)
+        return cls(
+            time=np.array([int(c.time.timestamp()) for c in rows], dtype=np.int64),
+            day=np.array([ist_day(c.time) for c in rows], dtype=np.int64),
+            **{
+                name: np.array([getattr(c, name) for c in rows], dtype=np.float64)
+                for name in COLUMNS
+            },
+        )
+
+
+def ist_day(moment: datetime) -> int:
+    """The proleptic ordinal of the moment's date in India."""
+    return moment.astimezone(IST).date().toordinal()
+
+
+class CandleBuffer:
+    """The newest closed candles of one symbol, plus the forming one as the last row.
+
+    Rows live in arrays of twice the capacity; when they are full the newest rows move to the
+    front, so a view is always contiguous (TA-Lib wants that) and appending costs O(1) on average.
+    """
+
+    def __init__(self, symbol: str, capacity: int, candle_minutes: int) -> None:
+        self.symbol = symbol
+        self.capacity = capacity
+        self.interval = timedelta(minutes=candle_minutes)
+        self.rejections = Rejections()
+        self._ints = np.zeros((2, 2 * capacity + 1), dtype=np.int64)
+        self._floats = np.zeros((len(COLUMNS), 2 * capacity + 1), dtype=np.float64)
+        self._start = 0
+        self._end = 0
+        self._closes_at: datetime | None = None  # end of the forming candle's bucket
+        self._newest: Tick | None = None
+
+    def __len__(self) -> int:
+        return self._end - self._start
+
+    @property
+    def forming(self) -> bool:
+        """Whether the last row is still being built."""
+        return self._closes_at is not None
+
+    @property
+    def closed_count(self) -> int:
+        """How many closed candles there are."""
+        return len(self) - int(self.forming)
+
+    def view(self) -> Candles:
+        """All rows, the forming one last if there is one."""
+        rows = slice(self._start, self._end)
+        return Candles(self._ints[0, rows], self._ints[1, rows], *self._floats[:, rows])
+
+    def last_time(self) -> datetime | None:
+        """When the newest row opened."""
+        if not len(self):
+            return None
+        return datetime.fromtimestamp(int(self._ints[0, self._end - 1]), UTC)
+
+    def last(self) -> Candle:
+        """The newest row as a value; IndexError when there is none."""
+        when = self.last_time()
+        if when is None:
+            raise IndexError(f"{self.symbol} has no candle yet")
+        return Candle(self.symbol, when, *(float(x) for x in self._floats[:, self._end - 1]))
+
+    def append(self, candle: Candle) -> bool:
+        """Take a closed candle; False (and counted) when it is faulty or not newer."""
+        fault = candle_fault(candle)
+        newest = self.last_time()
+        if fault is None and newest is not None and candle.time <= newest:
+            fault = "candle is not newer than the one before"
+        if fault is not None:
+            self.rejections.add(fault)
+            return False
+        self.close_forming()
+        self._push(candle)
+        return True
+
+    def take(self, tick: Tick, session: TradingSession) -> bool:
+        """Fold a tick into the forming candle; call `due` first. False when it was rejected."""
+        fault = tick_fault(tick) or self._tick_order_fault(tick, session)
+        if fault is not None:
+            self.rejections.add(fault)
+            return False
+        if not self.forming:
+            opens = self._bucket(tick.time, session)
+            self._push(Candle(self.symbol, opens, *[tick.price] * 4, tick.volume))
+            self._closes_at = opens + self.interval
+            self._newest = tick
+            return True
+        row = self._floats[:, self._end - 1]
+        row[1] = max(row[1], tick.price)
+        row[2] = min(row[2], tick.price)
+        row[4] += tick.volume
+        if self._newest is None or tick.time >= self._newest.time:
+            row[3] = tick.price
+            self._newest = tick
+        return True
+
+    def due(self, now: datetime) -> bool:
+        """Whether the forming candle's bucket has ended at `now`."""
+        return self._closes_at is not None and now >= self._closes_at
+
+    def close_forming(self) -> None:
+        """The forming candle becomes a closed one."""
+        self._closes_at = None
+
+    def _tick_order_fault(self, tick: Tick, session: TradingSession) -> str | None:
+        if not session.contains(tick.time):
+            return "tick is outside the session"
+        newest = self.last_time()
+        opens = self._bucket(tick.time, session)
+        if newest is not None and (opens < newest or (opens == newest and not self.forming)):
+            return "late tick for a closed candle"
+        if self.forming and tick == self._newest:
+            return "duplicate tick"
+        return None
+
+    def _bucket(self, moment: datetime, session: TradingSession) -> datetime:
+        return session.opens + (moment - session.opens) // self.interval * self.interval
+
+    def _push(self, candle: Candle) -> None:
+        if self._end == self._ints.shape[1]:
+            keep = self.capacity - 1
+            self._ints[:, :keep] = self._ints[:, self._end - keep : self._end]
+            self._floats[:, :keep] = self._floats[:, self._end - keep : self._end]
+            self._start, self._end = 0, keep
+        self._ints[:, self._end] = int(candle.time.timestamp()), ist_day(candle.time)
+        self._floats[:, self._end] = (
+            candle.open, candle.high, candle.low, candle.close, candle.volume,
+        )  # fmt: skip
+        self._end += 1
+        self._start = max(self._start, self._end - self.capacity)
+
+    def snapshot(self) -> dict[str, Any]:
+        """State as plain values."""
+        rows = slice(self._start, self._end)
+        return {
+            "ints": self._ints[:, rows].tolist(),
+            "floats": self._floats[:, rows].tolist(),
+            "closes_at": self._closes_at,
+            "newest": self._newest,
+            "rejections": dict(self.rejections.counts),
+        }
+
+    def restore(self, state: dict[str, Any]) -> Self:
+        """Continue from a snapshot."""
+        count = len(state["ints"][0])
+        self._ints[:, :count] = state["ints"]
+        self._floats[:, :count] = state["floats"]
+        self._start, self._end = 0, count
+        self._closes_at = state["closes_at"]
+        self._newest = state["newest"]
+        self.rejections.counts = dict(state["rejections"])
+        return self
