@@ -140,7 +140,8 @@ class CandleBuffer:
             return False
         if not self.forming:
             opens = self._bucket(tick.time, session)
-            self._push(Candle(self.symbol, opens, *[tick.price] * 4, tick.volume))
+            price = tick.price
+            self._push(Candle(self.symbol, opens, price, price, price, price, tick.volume))
             self._closes_at = opens + self.interval
             self._newest = tick
             return True
