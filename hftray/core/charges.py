@@ -1,0 +1,157 @@
+"""What an order costs besides its price: dated tables of brokerage, taxes and fees.
+
+The figures live in config/charges.yaml; here is only how they are applied to one executed order
+of an intraday equity position. Rates are percent of turnover unless a field says otherwise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any, Self
+
+from hftray.core.errors import ConfigError
+from hftray.core.money import paisa, percent_of
+from hftray.core.orders import Side
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """The charges of one executed order in rupees; `total` is the sum of the rounded parts."""
+
+    brokerage: Decimal
+    stt: Decimal
+    exchange: Decimal
+    sebi: Decimal
+    stamp: Decimal
+    ipft: Decimal
+    gst: Decimal
+
+    @property
+    def total(self) -> Decimal:
+        """All of it, to the paisa."""
+        return (
+            self.brokerage
+            + self.stt
+            + self.exchange
+            + self.sebi
+            + self.stamp
+            + self.ipft
+            + self.gst
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeTable:
+    """The rates in force from one day on. `gst_percent` is of brokerage and exchange-side fees."""
+
+    effective: date
+    brokerage_percent: Decimal
+    brokerage_min: Decimal  # rupees an order
+    brokerage_max: Decimal  # rupees an order
+    brokerage_ceiling_percent: Decimal  # brokerage never exceeds this much of a tiny order
+    stt_sell_percent: Decimal
+    exchange_percent: Decimal
+    sebi_percent: Decimal
+    stamp_buy_percent: Decimal
+    ipft_percent: Decimal
+    gst_percent: Decimal
+
+    def charges(self, side: Side, *, quantity: int, price: Decimal) -> Charges:
+        """The charges of one executed order of `quantity` shares at `price` rupees."""
+        turnover = price * quantity
+        brokerage = paisa(self._brokerage(turnover))
+        exchange = paisa(percent_of(turnover, self.exchange_percent))
+        sebi = paisa(percent_of(turnover, self.sebi_percent))
+        ipft = paisa(percent_of(turnover, self.ipft_percent))
+        stt_rate = self.stt_sell_percent if side is Side.SELL else Decimal(0)
+        stamp_rate = self.stamp_buy_percent if side is Side.BUY else Decimal(0)
+        return Charges(
+            brokerage=brokerage,
+            stt=paisa(percent_of(turnover, stt_rate)),
+            exchange=exchange,
+            sebi=sebi,
+            stamp=paisa(percent_of(turnover, stamp_rate)),
+            ipft=ipft,
+            gst=paisa(percent_of(brokerage + exchange + sebi + ipft, self.gst_percent)),
+        )
+
+    def _brokerage(self, turnover: Decimal) -> Decimal:
+        usual = max(self.brokerage_min, percent_of(turnover, self.brokerage_percent))
+        ceiling = percent_of(turnover, self.brokerage_ceiling_percent)
+        return min(usual, self.brokerage_max, ceiling)
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeSchedule:
+    """Charge tables, oldest first."""
+
+    tables: tuple[ChargeTable, ...]
+
+    def table(self, day: date) -> ChargeTable:
+        """The table in force that day; days before the oldest table are charged by it."""
+        in_force = self.tables[0]
+        for table in self.tables:
+            if table.effective <= day:
+                in_force = table
+        return in_force
+
+    def charges(self, side: Side, *, quantity: int, price: Decimal, day: date) -> Charges:
+        """The charges of one executed order on that trading day."""
+        return self.table(day).charges(side, quantity=quantity, price=price)
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any]) -> Self:
+        """The schedule in `{"charges": [{"effective": ..., ...}, ...]}`.
+
+        ConfigError names the key that is missing, unknown or out of range.
+        """
+        unknown = sorted(set(data) - {"charges"})
+        if unknown:
+            raise ConfigError(f"{unknown[0]}: unknown key (allowed: charges)")
+        rows = data.get("charges")
+        if not isinstance(rows, list) or not rows:
+            raise ConfigError("charges: must be a list with at least one table")
+        tables = tuple(_table(row, f"charges[{index}]") for index, row in enumerate(rows))
+        days = [table.effective for table in tables]
+        for index in range(1, len(days)):
+            if days[index] <= days[index - 1]:
+                raise ConfigError(f"charges[{index}].effective: must be after {days[index - 1]}")
+        return cls(tables)
+
+
+def _table(row: object, where: str) -> ChargeTable:
+    if not isinstance(row, Mapping):
+        raise ConfigError(f"{where}: must be a mapping of rates")
+    names = [field.name for field in fields(ChargeTable)]
+    for key in row:
+        if key not in names:
+            raise ConfigError(f"{where}.{key}: unknown key (allowed: {', '.join(names)})")
+    for name in names:
+        if name not in row:
+            raise ConfigError(f"{where}.{name}: missing")
+    rates = {name: _rate(row[name], f"{where}.{name}") for name in names if name != "effective"}
+    if rates["brokerage_min"] > rates["brokerage_max"]:
+        raise ConfigError(f"{where}.brokerage_min: must not exceed brokerage_max")
+    return ChargeTable(effective=_day(row["effective"], f"{where}.effective"), **rates)
+
+
+def _rate(value: object, where: str) -> Decimal:
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
+            raise ValueError
+        rate = Decimal(str(value))
+    except (InvalidOperation, ValueError):
+        raise ConfigError(f"{where}: {value!r} is not a number") from None
+    if not rate.is_finite() or rate < 0:
+        raise ConfigError(f"{where}: {value!r} must be a finite number, 0 or more")
+    return rate
+
+
+def _day(value: object, where: str) -> date:
+    if type(value) is date:
+        return value
+    try:
+        return date.fromisoformat(str(value))
+    except ValueError:
+        raise ConfigError(f"{where}: {value!r} is not a day (YYYY-MM-DD)") from None

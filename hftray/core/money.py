@@ -1,0 +1,62 @@
+"""Rupees as Decimal: rounding to the paisa, and prices to an instrument's tick.
+
+A float is read by its shortest decimal form (0.1 is 0.1, not 0.1000000000000000055...), so money
+that passed through an indicator keeps the value a person sees.
+"""
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+
+PAISA = Decimal("0.01")
+HUNDRED = Decimal(100)
+ZERO = Decimal(0)
+
+# Float arithmetic on prices leaves noise near 1e-12; rounding up or down must not act on it.
+_NOISE_DIGITS = 8
+
+
+def rupees(amount: Decimal | float) -> Decimal:
+    """The amount as an unrounded Decimal; ValueError when it is not finite."""
+    value = amount if isinstance(amount, Decimal) else Decimal(str(amount))
+    if not value.is_finite():
+        raise ValueError(f"{amount} is not an amount of money")
+    return value
+
+
+def paisa(amount: Decimal | float) -> Decimal:
+    """The amount in rupees with two places, half a paisa away from zero."""
+    return rupees(amount).quantize(PAISA, ROUND_HALF_UP)
+
+
+def percent_of(amount: Decimal, percent: Decimal) -> Decimal:
+    """That many percent of the amount, unrounded."""
+    return amount * percent / HUNDRED
+
+
+def portion(total: Decimal, part: int, whole: int) -> Decimal:
+    """The share of `total` that `part` of `whole` carries, to the paisa.
+
+    Taking what a smaller part leaves (`portion(t, 5, 9) - portion(t, 3, 9)`) loses no paisa
+    however often an amount is divided.
+    """
+    return paisa(total * part / whole)
+
+
+def round_to_tick(price: Decimal | float, tick: Decimal) -> Decimal:
+    """The nearest price on the tick; halves go up."""
+    return _on_tick(price, tick, ROUND_HALF_UP)
+
+
+def round_down_to_tick(price: Decimal | float, tick: Decimal) -> Decimal:
+    """The highest price on the tick that is not above `price`."""
+    return _on_tick(price, tick, ROUND_FLOOR)
+
+
+def round_up_to_tick(price: Decimal | float, tick: Decimal) -> Decimal:
+    """The lowest price on the tick that is not below `price`."""
+    return _on_tick(price, tick, ROUND_CEILING)
+
+
+def _on_tick(price: Decimal | float, tick: Decimal, rounding: str) -> Decimal:
+    if isinstance(price, float):
+        price = round(price, _NOISE_DIGITS)
+    return (rupees(price) / tick).to_integral_value(rounding) * tick

@@ -1,0 +1,294 @@
+"""RiskBook: the one place that grants capital.
+
+Entries pass only while the book is ACTIVE and within its limits; exits pass in every state. What
+is granted stays reserved until the order is finished, so deployed + reserved never exceeds
+opening capital x leverage (a position carried into a day that opens with less capital may, and
+then nothing new is granted). Money is Decimal rupees; no clock: moments come with the calls.
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Self
+
+from hftray.core.charges import ChargeSchedule
+from hftray.core.errors import IllegalTransition, NotFound, StaleEpoch
+from hftray.core.ledger import (
+    LedgerEvent,
+    RiskStateChanged,
+    RunInfo,
+    RunState,
+    SessionStarted,
+    TradeRecord,
+)
+from hftray.core.market import Instrument
+from hftray.core.money import ZERO, paisa
+from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, TradeStatus
+from hftray.core.position import Position
+from hftray.core.recovery import order_of
+from hftray.core.risk_account import Account, Holding
+from hftray.core.risk_day import RiskDay
+from hftray.core.risk_limits import LimitCheck
+from hftray.core.risk_records import approved, entry_of, finished, require_settleable
+from hftray.core.risk_switch import RiskSwitch
+from hftray.core.risk_view import RiskState, RiskView
+from hftray.core.rules import ExitRules, RiskLimits
+from hftray.core.sizing import entry_band, position_size
+
+
+class RiskBook:
+    """Capital, limits, states and fencing of one run.
+
+    Every epoch handed out lies above `epoch_floor`. A restarted shell passes a number that grows
+    with each start, so that what registered with the book before stays refused.
+    """
+
+    def __init__(
+        self,
+        *,
+        run: RunInfo,
+        limits: RiskLimits,
+        exits: ExitRules,
+        charges: ChargeSchedule,
+        instruments: Mapping[str, Instrument],
+        epoch_floor: int = 0,
+    ) -> None:
+        self.run = run
+        self.limits = limits
+        self._exits = exits
+        self._charges = charges
+        self._instruments = instruments
+        self._account = Account(run.initial_capital)
+        self._day = RiskDay(run.initial_capital)
+        self._switch = RiskSwitch(run.run_id)
+        self._locks: dict[str, str] = {}
+        self._check = LimitCheck(limits, self._account, self._day, self._switch, self._locks)
+        self._epochs: dict[str, int] = {}
+        self._epoch_floor = epoch_floor
+
+    # Days, states, who may ask
+
+    def open_day(self, day: date, now: datetime) -> tuple[LedgerEvent, ...]:
+        """Begin a trading day with the present capital; what to record, nothing if it is open.
+
+        A reduction for the daily loss ends here; one for faults and a kill do not.
+        IllegalTransition for a day before the open one.
+        """
+        if not self._day.open(day, self._account.capital):
+            return ()
+        started = SessionStarted(self.run.run_id, day, self._day.opening, now)
+        lifted = self._switch.new_day(now)
+        return (started,) if lifted is None else (started, lifted)
+
+    def mark(
+        self, open_pnl: Mapping[str, Decimal | float], now: datetime
+    ) -> RiskStateChanged | None:
+        """Take open P&L before charges by symbol; the change when the daily loss is reached.
+
+        Symbols without a position are ignored; positions not named keep their last mark.
+        """
+        for symbol, gross in open_pnl.items():
+            self._account.mark(symbol, paisa(gross))
+        refusal = self._check.loss_refusal()
+        return None if refusal is None else self._switch.loss_reached(refusal, now)
+
+    def kill(self, reason: str, now: datetime, actor: str = "risk") -> RiskStateChanged | None:
+        """No entries until `resume`; None when it is so already."""
+        return self._switch.kill(reason, now, actor)
+
+    def reduce(self, reason: str, now: datetime, actor: str = "risk") -> RiskStateChanged | None:
+        """No entries until `resume`, over the day's end too; None when halted or told before."""
+        return self._switch.reduce(reason, now, actor)
+
+    def resume(self, reason: str, now: datetime, actor: str = "risk") -> RiskStateChanged | None:
+        """Entries again, within the limits: a daily loss that still stands refuses them."""
+        return self._switch.resume(reason, now, actor)
+
+    def lock(self, symbol: str, reason: str) -> None:
+        """No entries in this symbol until `unlock`."""
+        self._locks[symbol] = reason
+
+    def unlock(self, symbol: str) -> None:
+        """Entries in this symbol again."""
+        self._locks.pop(symbol, None)
+
+    def register(self, symbol: str) -> int:
+        """A new epoch for the symbol: from now on only calls that carry it pass. NotFound."""
+        if symbol not in self._instruments:
+            raise NotFound(f"{symbol} is not a symbol of this run")
+        self._epochs[symbol] = self._epochs.get(symbol, self._epoch_floor) + 1
+        return self._epochs[symbol]
+
+    # Orders
+
+    def reserve(self, intent: OrderIntent, epoch: int) -> Approval | Denial:
+        """Approve the intent with a sized, named order and set its money aside, or deny it.
+
+        StaleEpoch when another incarnation of the symbol has registered since.
+        """
+        self._require_epoch(intent.symbol, epoch)
+        if intent.session_day != self._day.day:
+            return Denial(f"session day {intent.session_day} is not open (it is {self._day.day})")
+        if intent.leg is not Leg.ENTRY:
+            refusal = self._check.exit_refusal(intent)
+            return Denial(refusal) if refusal else self._approve(intent, intent.quantity)
+        refusal = self._check.entry_refusal(intent)
+        if refusal:
+            return Denial(refusal)
+        limit_price, most = entry_band(
+            intent.side,
+            intent.price,
+            percent=self.limits.entry_band_percent,
+            tick=self._instruments[intent.symbol].tick_size,
+        )
+        quantity = self._size(intent, most)
+        if quantity == 0:
+            return Denial("size: neither the risk nor the capital allowed carries one share")
+        return self._approve(intent, quantity, limit_price=limit_price, reserved=most * quantity)
+
+    def trade_record(self, approval: Approval) -> TradeRecord:
+        """The PENDING row of an order under way. NotFound once it is settled."""
+        return self._account.order(approval.order.reference)
+
+    def settle(
+        self, report: OrderReport, epoch: int, after: Position | None, closed: Position | None
+    ) -> TradeRecord:
+        """Take an order's end and return its finished row; the same report again changes nothing.
+
+        `after` is the position the order left open, `closed` the shares it closed. NotFound for
+        an unknown reference, StaleEpoch, and IllegalTransition when the order is not finished or
+        the report, the positions and the book disagree; the book is unchanged then.
+        """
+        settled = self._day.settled.get(report.reference)
+        if settled is not None:
+            self._require_epoch(settled.symbol, epoch)
+            return settled
+        pending = self._account.order(report.reference)
+        self._require_epoch(pending.symbol, epoch)
+        held = self._account.holdings.get(pending.symbol)
+        require_settleable(pending, report, held, after, closed)
+        record = finished(pending, report, held, self._charges)
+        self._account.settle(record)
+        if record.status is TradeStatus.FAILED:
+            self._day.give_back(record)
+        self._day.settled[record.reference] = record
+        return record
+
+    # State
+
+    def view(self) -> RiskView:
+        """The book at this moment."""
+        account, day = self._account, self._day
+        return RiskView(
+            state=self._switch.state,
+            reason=self._switch.reason,
+            session_day=day.day,
+            initial_capital=account.initial,
+            opening_capital=day.opening,
+            capital=account.capital,
+            equity=account.equity,
+            realised_pnl=account.realised,
+            realised_today=account.capital - day.opening,
+            open_pnl=account.open_pnl,
+            deployed=account.deployed,
+            reserved=account.reserved,
+            exposure_limit=self._check.exposure_limit,
+            free=self._check.free,
+            daily_loss=self._check.daily_loss,
+            daily_loss_limit=self._check.daily_loss_limit,
+            open_positions=len(account.holdings),
+            working_orders=len(account.pending),
+            trades_today=day.trades,
+            trades_by_symbol=dict(day.entries),
+            locks=dict(self._locks),
+            limits=self.limits,
+        )
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything the next answer depends on, as picklable values."""
+        return {
+            "account": self._account.snapshot(),
+            "day": self._day.snapshot(),
+            "state": self._switch.state,
+            "reason": self._switch.reason,
+            "locks": dict(self._locks),
+            "epochs": dict(self._epochs),
+            "epoch_floor": self._epoch_floor,
+        }
+
+    def restore(self, state: dict[str, Any]) -> Self:
+        """Continue exactly where a snapshot was taken."""
+        self._account.restore(state["account"])
+        self._day.restore(state["day"])
+        self._switch.state, self._switch.reason = state["state"], state["reason"]
+        self._locks.clear()
+        self._locks.update(state["locks"])
+        self._epochs = dict(state["epochs"])
+        self._epoch_floor = state["epoch_floor"]
+        return self
+
+    def recover(self, state: RunState) -> None:
+        """Rebuild the book from the ledger. IllegalTransition for the state of another run.
+
+        Epochs, locks and marks are not in the ledger: symbols register again and the next scan
+        marks. An open position's entry row is looked for in `trades_today`, where rows of
+        earlier days do no harm; without it the charges are computed from what is open.
+        """
+        if state.run.run_id != self.run.run_id:
+            raise IllegalTransition(f"run {self.run.run_id} is not run {state.run.run_id}")
+        self._switch.state, self._switch.reason = RiskState(state.risk_state), state.risk_reason
+        rows = {trade.reference: trade for trade in (*state.trades_today, *state.pending)}
+        self._account.recover(
+            state.realised_total,
+            pending=(row for row in rows.values() if row.status is TradeStatus.PENDING),
+            holdings=(Holding(self._entry_row(p, rows), p.quantity) for p in state.positions),
+        )
+        opening = state.opening_capital
+        self._day.recover(
+            state.session_day, self._account.capital if opening is None else opening, rows.values()
+        )
+
+    def _entry_row(self, held: Position, rows: Mapping[str, TradeRecord]) -> TradeRecord:
+        if held.reference in rows:
+            return rows[held.reference]
+        exchange = self._instruments.get(held.symbol, Instrument(held.symbol)).exchange
+        return entry_of(held, self.run, exchange, self._charges)
+
+    # Granting
+
+    def _require_epoch(self, symbol: str, epoch: int) -> None:
+        if epoch != self._epochs.get(symbol):
+            raise StaleEpoch(f"{symbol}: epoch {epoch} is not the one registered last")
+
+    def _size(self, intent: OrderIntent, most: Decimal) -> int:
+        return position_size(
+            capital=self._account.capital,
+            risk_percent=self.limits.risk_per_trade_percent,
+            atr=intent.atr,
+            stop_multiple=self._exits.stop_loss_atr,
+            price=most,
+            fallback_stop_percent=self._exits.stop_loss_percent,
+            free=self._check.free,
+            max_exposure_percent=self.limits.max_symbol_exposure_percent,
+        )
+
+    def _approve(
+        self,
+        intent: OrderIntent,
+        quantity: int,
+        *,
+        limit_price: Decimal | None = None,
+        reserved: Decimal = ZERO,
+    ) -> Approval:
+        trade = approved(
+            intent,
+            self.run,
+            self._instruments[intent.symbol],
+            sequence=self._day.next_sequence(intent.symbol, intent.leg),
+            quantity=quantity,
+            limit_price=limit_price,
+            reserved=reserved,
+        )
+        self._account.pending[trade.reference] = trade
+        self._day.count(trade)
+        return Approval(order_of(trade), intent)

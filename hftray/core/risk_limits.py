@@ -1,0 +1,89 @@
+"""What the limits say of the account and the day: how much is free, and why an order may not be.
+
+A refusal is a text that a person can read; None means nothing stands against the order.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from math import isfinite
+
+from hftray.core.money import ZERO, paisa, percent_of
+from hftray.core.orders import Leg, OrderIntent
+from hftray.core.risk_account import Account
+from hftray.core.risk_day import RiskDay
+from hftray.core.risk_switch import DAILY_LOSS, RiskSwitch
+from hftray.core.rules import RiskLimits
+
+
+@dataclass(frozen=True, slots=True)
+class LimitCheck:
+    """The limits, held against the present account, day and state of one book."""
+
+    limits: RiskLimits
+    account: Account
+    day: RiskDay
+    switch: RiskSwitch
+    locks: dict[str, str]
+
+    @property
+    def exposure_limit(self) -> Decimal:
+        """The most that may be deployed and reserved today, in rupees."""
+        return self.day.opening * self.limits.leverage
+
+    @property
+    def free(self) -> Decimal:
+        """Rupees of exposure left; capital lost today backs nothing new, capital won neither."""
+        backing = min(self.day.opening, self.account.capital) * self.limits.leverage
+        return max(ZERO, backing - self.account.deployed - self.account.reserved)
+
+    @property
+    def daily_loss(self) -> Decimal:
+        """Opening capital less equity: realised plus open loss, net of charges."""
+        return self.day.opening - self.account.equity
+
+    @property
+    def daily_loss_limit(self) -> Decimal:
+        """The loss that ends the day's entries, in rupees."""
+        return paisa(percent_of(self.day.opening, self.limits.max_daily_loss_percent))
+
+    def loss_refusal(self) -> str | None:
+        """The daily loss has reached its limit."""
+        loss, limit = self.daily_loss, self.daily_loss_limit
+        if self.day.day is None or loss < limit:
+            return None
+        return f"{DAILY_LOSS}: {loss} has reached the limit of {limit}"
+
+    def entry_refusal(self, intent: OrderIntent) -> str | None:
+        """Why no entry now, whatever its size."""
+        symbol = intent.symbol
+        today = self.day.entries.get(symbol, 0)
+        if self.switch.state.entries_barred:
+            return f"risk is {self.switch.state}: {self.switch.reason}"
+        if symbol in self.locks:
+            return f"{symbol} is locked: {self.locks[symbol]}"
+        if symbol in self.account.holdings or self.account.working(symbol):
+            return f"{symbol} has a position or a working order"
+        if not (isfinite(intent.price) and intent.price > 0):
+            return f"price {intent.price} is not a positive number"
+        if today >= self.limits.max_trades_per_symbol_day:
+            return f"trades: {today} in {symbol} today is the limit"
+        if self.day.trades >= self.limits.max_trades_per_day:
+            return f"trades: {self.day.trades} today is the limit"
+        return self.loss_refusal()
+
+    def exit_refusal(self, intent: OrderIntent) -> str | None:
+        """Why this cannot be an exit of what is open; the risk state never stands against one."""
+        held = self.account.holdings.get(intent.symbol)
+        if intent.leg is not Leg.EXIT:
+            return f"a {intent.leg} row is no order"
+        if held is None:
+            return f"{intent.symbol} has no position to exit"
+        if intent.position not in (None, held.entry.reference):
+            return f"{intent.position} is not the open position"
+        if intent.side is held.entry.side:
+            return f"{intent.side} does not close a {held.entry.side}"
+        if self.account.working(intent.symbol):
+            return "an exit is working already"
+        if not 1 <= intent.quantity <= held.quantity:
+            return f"quantity {intent.quantity} is not within the {held.quantity} shares open"
+        return None
