@@ -1,0 +1,58 @@
+"""How votes compare: one set of operators for a single candle and for a whole history.
+
+A `Value` is a float (live, one candle) or an array of floats (history, all candles); every
+function here uses only operators that both have, so the two cannot disagree. A `Pair` is a value
+on the candle before and now.
+
+Prices are multiples of a tick, so two averages of them can be equal, and then the rounding of a
+running sum would decide. Values within a relative 1e-9 are therefore equal. A comparison with
+NaN or infinity is never true.
+
+`if ... is False` only saves time: it is how a float mostly answers, and then the rest does not
+matter; an array is never `False` itself and goes on.
+"""
+
+from typing import Any
+
+Value = Any
+"""A float, or an array of floats."""
+
+Truth = Any
+"""A bool, or an array of bools."""
+
+Pair = tuple[Value, Value]
+"""A value on the candle before, and now."""
+
+TIE = 1e-9
+"""Two values whose relative difference is not above this are equal."""
+
+# Half, because it multiplies the sum of two nearly equal numbers.
+_HALF_TIE = TIE / 2
+_INFINITE = float("inf")
+
+
+def above(a: Value, b: Value) -> Truth:
+    """Whether a lies above b by more than rounding."""
+    apart = a > b
+    if apart is False:
+        return False
+    return apart & (a - b > _HALF_TIE * (abs(a) + abs(b)))
+
+
+def crosses_above(a: Pair, b: Pair) -> Truth:
+    """Whether a was at or below b on the candle before and is above it now."""
+    a_before, a_now = a
+    b_before, b_now = b
+    apart = a_now > b_now
+    if apart is False:
+        return False
+    size = abs(a_before) + abs(b_before)
+    was_not = a_before - b_before <= _HALF_TIE * size
+    if was_not is False:
+        return False
+    return was_not & (size < _INFINITE) & above(a_now, b_now)
+
+
+def crosses_below(a: Pair, b: Pair) -> Truth:
+    """Whether a was at or above b on the candle before and is below it now."""
+    return crosses_above(b, a)

@@ -1,0 +1,132 @@
+"""What a strategy is: inputs computed on candles, and one rule that reads two candles.
+
+The rule is written once, with operators that floats and arrays share. Live, it gets the floats of
+the newest two candles; over a history it gets whole columns and the same columns one candle
+earlier. So a backtest's votes are the live votes by construction, and no rule can see further
+back than its inputs do, nor ahead at all.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Annotated, Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from hftray.core.candles import Candles
+from hftray.strategies.comparison import Pair, Truth
+
+Votes = NDArray[np.int8]
+Column = NDArray[Any]
+
+Period = Annotated[int, Field(ge=2, le=250)]
+"""A number of candles; 250 still warms up in the default buffer of 375."""
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+Weight = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+"""How much a vote counts."""
+
+
+class Parameters(BaseModel):
+    """A strategy row's parameters: checked, complete, immutable."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+
+    weight: Weight = 1.0
+
+
+class Input(NamedTuple):
+    """Something to compute from candles: `series(candles, *arguments)`.
+
+    `outputs` picks columns where the function gives several; without it the result is the one
+    column. The newest two values can be had for less where `memory`, a number of candles, is all
+    they depend on (`series` then takes `rows` last), or by a function of their own, `newest`.
+    """
+
+    series: Callable[..., Any]
+    arguments: tuple[float, ...] = ()
+    outputs: tuple[int, ...] = ()
+    memory: int = 0
+    newest: Callable[..., Any] | None = None
+
+    def columns(self, candles: Candles) -> list[Column]:
+        """The columns picked, each as long as the candles."""
+        return self.pick(self.series(candles, *self.arguments))
+
+    def pick(self, result: Any) -> list[Column]:
+        """The columns picked out of a function's result."""
+        return [result[place] for place in self.outputs] if self.outputs else [result]
+
+    def newest_call(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """The function, and its arguments after the candles, whose columns end as `series` do."""
+        if self.newest is not None:
+            return self.newest, self.arguments
+        if self.memory:
+            return self.series, (*self.arguments, slice(-self.memory, None))
+        return self.series, self.arguments
+
+
+CLOSE = Input(attrgetter("close"))
+VOLUME = Input(attrgetter("volume"))
+DAY = Input(attrgetter("day"))
+
+P = TypeVar("P", bound=Parameters)
+
+
+class Strategy(ABC, Generic[P]):
+    """One voter: +1 expects a rise, -1 a fall, 0 says nothing."""
+
+    kind: ClassVar[str]
+    """Name on the wire; the registry sets it."""
+
+    parameters_type: ClassVar[type[Parameters]]
+    """The model its parameters are checked by; the registry sets it."""
+
+    def __init__(self, parameters: P, variant: str = "") -> None:
+        self.parameters = parameters
+        self.variant = variant
+        self.inputs = self.needs()
+
+    @classmethod
+    def variants(cls, parameters: P) -> tuple[str, ...]:
+        """The votes that one row of this kind casts, by name; a single one needs no name."""
+        return ("",)
+
+    @abstractmethod
+    def needs(self) -> tuple[Input, ...]:
+        """What to compute from the candles; its columns, in this order, reach the rule."""
+
+    @abstractmethod
+    def rule(self, columns: Sequence[Pair]) -> tuple[Truth, Truth]:
+        """Whether to vote BUY and SELL, from each input column's values before and now."""
+
+    def columns(self, candles: Candles) -> list[Column]:
+        """The inputs' columns, each as long as the candles."""
+        return [column for need in self.inputs for column in need.columns(candles)]
+
+    def vote(self, candles: Candles) -> int:
+        """The vote on the newest candle; 0 while there is no candle before it."""
+        if len(candles) < 2:
+            return 0
+        columns: list[Column] = []
+        for need in self.inputs:
+            function, arguments = need.newest_call()
+            columns += need.pick(function(candles, *arguments))
+        buy, sell = self.rule([(c.item(-2), c.item(-1)) for c in columns])
+        return int(buy) - int(sell)
+
+    def vote_history(self, candles: Candles) -> Votes:
+        """The vote on every candle as it was when it was the newest; the first is 0."""
+        return self.votes_over(self.columns(candles))
+
+    def votes_over(self, columns: Sequence[Column]) -> Votes:
+        """The votes that the rule gives along whole columns."""
+        votes = np.zeros(len(columns[0]), dtype=np.int8)
+        if len(votes) > 1:
+            with np.errstate(invalid="ignore"):  # infinity minus infinity: no vote
+                buys, sells = self.rule([(c[:-1], c[1:]) for c in columns])
+            votes[1:] = buys.astype(np.int8) - sells.astype(np.int8)
+        return votes

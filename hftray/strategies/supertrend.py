@@ -1,0 +1,34 @@
+"""SuperTrend: the trend line that follows the price at a multiple of ATR changes sides."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from hftray.core.indicators import supertrend
+from hftray.strategies.comparison import Pair, Truth
+from hftray.strategies.registry import register
+from hftray.strategies.strategy import Input, Parameters, Period, Strategy, Weight
+
+
+class SuperTrendParameters(Parameters):
+    """The line lies `multiplier` times ATR(`period`) from the middle of the candle."""
+
+    period: Period = 10
+    multiplier: Annotated[float, Field(gt=0, le=20)] = 3.0
+    weight: Weight = 1.2
+
+
+@register("supertrend", SuperTrendParameters)
+class SuperTrendFlip(Strategy[SuperTrendParameters]):
+    """BUY on the candle where the direction turns up, SELL where it turns down."""
+
+    def needs(self) -> tuple[Input, ...]:
+        """The direction of the line."""
+        p = self.parameters
+        return (Input(supertrend, (p.period, p.multiplier), (1,)),)
+
+    def rule(self, columns: Sequence[Pair]) -> tuple[Truth, Truth]:
+        """A change of direction."""
+        ((was, direction),) = columns
+        return (was == -1) & (direction == 1), (was == 1) & (direction == -1)
