@@ -6,13 +6,13 @@ tests run the same shells on in-memory ones. See `tests/contract` for what each 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
 from hftray.core.ledger import LedgerEvent, RunInfo, RunState
 from hftray.core.market import Candle, Instrument, Tick
-from hftray.core.orders import Order, OrderIntent, OrderReport
+from hftray.core.orders import Approval, Denial, Order, OrderIntent, OrderReport
 from hftray.core.position import Position
 from hftray.core.session import TradingSession
 
@@ -57,6 +57,10 @@ class Feed(Protocol):
         self, symbol: str, count: int, before: datetime | None = None
     ) -> list[Candle]:
         """Up to `count` closed candles that closed by `before` (default: now), oldest first."""
+        ...
+
+    def session(self, symbol: str, day: date) -> TradingSession | None:
+        """The symbol's trading day, None when the market is closed. NotFound."""
         ...
 
     async def poll(self) -> MarketBatch:
@@ -129,21 +133,6 @@ class Ledger(Protocol):
         None when nothing changed since `known_version`.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Approval:
-    """Risk said yes: the order is durable and may be sent."""
-
-    order: Order
-    intent: OrderIntent
-
-
-@dataclass(frozen=True, slots=True)
-class Denial:
-    """Risk said no, with a reason a person can read."""
-
-    reason: str
 
 
 class RiskGate(Protocol):

@@ -12,6 +12,7 @@ HftrayError
 │   ├── OrderRejected
 │   ├── StaleEpoch      an older incarnation of an actor is asking
 │   ├── NotFound
+│   ├── Conflict        a name or id is taken
 │   └── IllegalTransition
 └── UnknownOutcome      the request may have happened: look it up, never resend
 """
@@ -63,6 +64,10 @@ class StaleEpoch(RejectError):
 
 class NotFound(RejectError):
     """A symbol, strategy or id does not exist."""
+
+
+class Conflict(RejectError):
+    """The name or id is taken."""
 
 
 class IllegalTransition(RejectError):

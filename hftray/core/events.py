@@ -1,7 +1,8 @@
 """What goes into a SymbolEngine (events) and what comes out (commands).
 
 Time arrives inside the events; nothing here asks a clock. Besides these, `Tick` and `Candle`
-(a closed bar, from a feed that has no ticks) are events, and `OrderReport` tells of an order.
+(a closed bar, from a feed that has no ticks) are events; `Approval` and `Denial` are risk's answers
+to an intent, `OrderReport` tells what became of the order.
 """
 
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from hftray.core.market import Candle, Tick
-from hftray.core.orders import Order, OrderIntent, OrderReport
+from hftray.core.orders import Approval, Denial, OrderIntent, OrderReport
+from hftray.core.position import Position
 from hftray.core.session import TradingSession
 
 
@@ -49,21 +51,6 @@ class ClockAdvanced:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderApproved:
-    """Risk approved the intent under way; the order is durable in the ledger."""
-
-    order: Order
-    intent: OrderIntent
-
-
-@dataclass(frozen=True, slots=True)
-class OrderDenied:
-    """Risk denied the intent under way; nothing was sent."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class FlattenRequested:
     """Close whatever is open, now (kill switch)."""
 
@@ -76,8 +63,8 @@ Event = (
     | ClockAdvanced
     | Tick
     | Candle
-    | OrderApproved
-    | OrderDenied
+    | Approval
+    | Denial
     | OrderReport
     | FlattenRequested
 )
@@ -109,7 +96,19 @@ class CancelOrder:
     reference: str
 
 
-Command = OrderIntent | CancelOrder | Signal
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """An order is finished: record it together with the position it left and what it closed.
+
+    `closed` carries the quantity that left, at the entry price it had.
+    """
+
+    report: OrderReport
+    after: Position | None
+    closed: Position | None
+
+
+Command = OrderIntent | CancelOrder | Signal | Settle
 
 
 @dataclass(slots=True)

@@ -113,6 +113,21 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """Risk said yes: the order is durable and may be sent."""
+
+    order: Order
+    intent: OrderIntent
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """Risk said no, with a reason a person can read."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """One fill of an order at the exchange."""
 

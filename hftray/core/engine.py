@@ -1,0 +1,362 @@
+"""SymbolEngine: everything one symbol decides, as a plain class.
+
+`handle(event)` returns commands; an interpreter carries them out (an actor with a real broker and
+ledger, or the backtester) and feeds the outcome back as events. Because time and every outcome
+arrive inside events, the same events always give the same commands.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol, Self
+
+from hftray.core import indicators
+from hftray.core.candles import CandleBuffer, Candles
+from hftray.core.events import (
+    CancelOrder,
+    ClockAdvanced,
+    Command,
+    Decision,
+    Event,
+    FlattenRequested,
+    SessionOpened,
+    Settle,
+    Signal,
+    Vote,
+)
+from hftray.core.exits import ExitReason, entry_levels, exit_at_price, exit_in_candle
+from hftray.core.market import Candle, Instrument, Tick
+from hftray.core.orders import Approval, Denial, Leg, Order, OrderIntent, OrderReport, Side
+from hftray.core.position import Phase, Position, Trigger, next_phase
+from hftray.core.rules import TradingRules
+from hftray.core.session import TradingSession
+
+
+class Electorate(Protocol):
+    """Whoever votes on candles (strategies.Ensemble)."""
+
+    def vote(self, candles: Candles) -> Vote:
+        """Count all voters on the newest candle."""
+        ...
+
+
+class SymbolEngine:
+    """One symbol's candles, votes, position and order under way."""
+
+    def __init__(self, instrument: Instrument, rules: TradingRules, electorate: Electorate) -> None:
+        self.instrument = instrument
+        self.rules = rules
+        self.electorate = electorate
+        self.candles = self._empty_buffer()
+        self.phase = Phase.FLAT
+        self.position: Position | None = None
+        self.intent: OrderIntent | None = None
+        self.order: Order | None = None
+        self.session: TradingSession | None = None
+        self.last_price: float | None = None
+        self._steps_waited = 0
+        self._flatten: str | None = None
+        self._handlers: dict[type, Callable[[Any], list[Command]]] = {
+            SessionOpened: self._on_session,
+            ClockAdvanced: self._on_clock,
+            Tick: self._on_tick,
+            Candle: self._on_candle,
+            Approval: self._on_approved,
+            Denial: self._on_denied,
+            OrderReport: self._on_report,
+            FlattenRequested: self._on_flatten,
+        }
+
+    @property
+    def symbol(self) -> str:
+        """The symbol traded."""
+        return self.instrument.symbol
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take one event; returns what should be done about it, in order."""
+        return self._handlers[type(event)](event)
+
+    def open_pnl(self) -> Decimal:
+        """Gross rupees of the open position at the last price."""
+        if self.position is None or self.last_price is None:
+            return Decimal(0)
+        return self.position.gross_pnl(Decimal(str(self.last_price)))
+
+    def warm(self, history: list[Candle]) -> None:
+        """Begin the buffer anew with earlier closed candles, oldest first."""
+        self.candles = self._empty_buffer()
+        for candle in history:
+            self.candles.append(candle)
+        if history and self.last_price is None:
+            self.last_price = history[-1].close
+
+    def _empty_buffer(self) -> CandleBuffer:
+        signals = self.rules.signals
+        return CandleBuffer(self.symbol, signals.candle_buffer, signals.candle_minutes)
+
+    def adopt(
+        self, position: Position | None, order: Order | None, intent: OrderIntent | None
+    ) -> None:
+        """Take over what the ledger knows: an open position, an order that is not finished."""
+        self.position, self.order, self.intent = position, order, intent
+        self._steps_waited = 0
+        if order is None:
+            self.phase = Phase.FLAT if position is None else Phase.OPEN
+        else:
+            self.phase = Phase.ENTERING if order.leg is Leg.ENTRY else Phase.EXITING
+
+    # Market
+
+    def _on_session(self, event: SessionOpened) -> list[Command]:
+        if self.session is None or event.session.day != self.session.day:
+            self.candles.close_forming()
+        self.session = event.session
+        return []
+
+    def _on_clock(self, event: ClockAdvanced) -> list[Command]:
+        commands = self._close_due(event.now)
+        if self.last_price is not None:
+            commands += self._guard(self.last_price, event.now)
+        return commands
+
+    def _on_tick(self, tick: Tick) -> list[Command]:
+        if self.session is None:
+            self.candles.rejections.add("tick before any session")
+            return []
+        commands = self._close_due(tick.time)
+        if not self.candles.take(tick, self.session):
+            return commands
+        self.last_price = tick.price
+        if self.position is not None:
+            self.position = self.position.improved_by(tick.price)
+        commands += self._patience()
+        commands += self._guard(tick.price, tick.time)
+        commands += self._vote(tick.time, tick.price, final=False)
+        return commands
+
+    def _on_candle(self, candle: Candle) -> list[Command]:
+        if not self.candles.append(candle):
+            return []
+        now = candle.time + self.candles.interval
+        self.last_price = candle.close
+        commands = self._patience()
+        if self.phase is Phase.OPEN and self.position is not None:
+            touched = exit_in_candle(self.position, candle, self.rules.exits, self._tick_size)
+            if touched is not None:
+                reason, level = touched
+                commands += self._exit(candle.close, now, reason, trigger=level)
+        if self.position is not None:
+            self.position = self.position.improved_by(candle.high).improved_by(candle.low)
+        commands += self._guard(candle.close, now)
+        commands += self._vote(now, candle.close, final=True)
+        return commands
+
+    def _close_due(self, now: datetime) -> list[Command]:
+        if not self.candles.due(now):
+            return []
+        self.candles.close_forming()
+        return self._vote(now, self.candles.last().close, final=True)
+
+    # Deciding
+
+    def _vote(self, now: datetime, price: float, *, final: bool) -> list[Command]:
+        vote = self.electorate.vote(self.candles.view())
+        candle_time = self.candles.last_time()
+        assert candle_time is not None  # a vote follows a candle
+        decides = final if self.rules.signals.entry_on == "close" else not final
+        obstacle = self._entry_obstacle(vote, now) if decides else "indicative"
+        signal = Signal(
+            symbol=self.symbol,
+            signal=vote.decision,
+            score=vote.score,
+            votes=vote.votes,
+            price=price,
+            candle_time=candle_time,
+            timestamp=now,
+            final=final,
+            action=obstacle or "enter",
+        )
+        return [signal] if obstacle else [signal, self._entry(vote, price, now, candle_time)]
+
+    def _entry_obstacle(self, vote: Vote, now: datetime) -> str | None:
+        if self.phase is not Phase.FLAT:
+            return {Phase.OPEN: "holding", Phase.ENTERING: "entering"}.get(self.phase, "exiting")
+        if vote.decision is Decision.HOLD:
+            return "hold"
+        if self.session is None or not self.session.may_enter(now):
+            return "no entry: outside the hours for entries"
+        if self._flatten is not None:
+            return f"no entry: {self._flatten}"
+        return None
+
+    def _entry(self, vote: Vote, price: float, now: datetime, candle_time: datetime) -> OrderIntent:
+        assert self.session is not None  # checked by _entry_obstacle
+        atr = float(indicators.atr(self.candles.view(), self.rules.signals.atr_period)[-1])
+        self.phase = next_phase(self.phase, Trigger.ENTRY_INTENDED)
+        self.intent = OrderIntent(
+            symbol=self.symbol,
+            leg=Leg.ENTRY,
+            side=Side(vote.decision.value),
+            price=price,
+            time=now,
+            reason="signal",
+            session_day=self.session.day,
+            atr=atr if atr > 0 else None,
+            candle_time=candle_time,
+            score=vote.score,
+            votes=vote.votes,
+            strategy_id=vote.strategy_id,
+        )
+        return self.intent
+
+    def _guard(self, price: float, now: datetime) -> list[Command]:
+        """Exits by the present price and time; every open position passes here on every step."""
+        if self.phase is not Phase.OPEN or self.position is None or self.session is None:
+            return []
+        if self._flatten is not None:
+            return self._exit(price, now, ExitReason.KILL_SWITCH)
+        reason = exit_at_price(self.position, price, self.rules.exits, self._tick_size)
+        # A position of an earlier day should not exist; it goes at the first chance.
+        overdue = now >= self.session.square_off_at or self.position.session_day < self.session.day
+        if reason is None and overdue:
+            reason = ExitReason.SQUARE_OFF
+        return [] if reason is None else self._exit(price, now, reason)
+
+    def _exit(
+        self, price: float, now: datetime, reason: ExitReason, trigger: Decimal | None = None
+    ) -> list[Command]:
+        held = self.position
+        assert held is not None  # _guard and _on_candle looked
+        assert self.session is not None
+        self.phase = next_phase(self.phase, Trigger.EXIT_INTENDED)
+        self.intent = OrderIntent(
+            symbol=self.symbol,
+            leg=Leg.EXIT,
+            side=held.side.opposite,
+            price=price,
+            time=now,
+            reason=reason.value,
+            session_day=self.session.day,
+            quantity=held.quantity,
+            trigger=trigger,
+            candle_time=self.candles.last_time(),
+            strategy_id=held.strategy_id,
+            position=held.reference,
+        )
+        return [self.intent]
+
+    def _patience(self) -> list[Command]:
+        if self.order is None:
+            return []
+        self._steps_waited += 1
+        if self._steps_waited <= self.rules.signals.entry_patience:
+            return []
+        self._steps_waited = 0
+        return [CancelOrder(self.order.reference)]
+
+    # Outcomes
+
+    def _on_approved(self, event: Approval) -> list[Command]:
+        self.order, self.intent = event.order, event.intent
+        self._steps_waited = 0
+        return []
+
+    def _on_denied(self, event: Denial) -> list[Command]:
+        entering = self.phase is Phase.ENTERING
+        trigger = Trigger.ENTRY_DENIED if entering else Trigger.EXIT_DENIED
+        self.phase = next_phase(self.phase, trigger)
+        self.intent = None
+        return []
+
+    def _on_report(self, report: OrderReport) -> list[Command]:
+        order, intent = self.order, self.intent
+        if order is None or intent is None or report.reference != order.reference:
+            return []  # late or repeated news of an order that is finished here
+        if not report.status.terminal:
+            return []
+        self.order = self.intent = None
+        if order.leg is Leg.ENTRY:
+            return self._entry_done(report, intent)
+        return self._exit_done(report)
+
+    def _entry_done(self, report: OrderReport, intent: OrderIntent) -> list[Command]:
+        if report.filled_quantity == 0 or report.average_price is None:
+            self.phase = next_phase(self.phase, Trigger.ENTRY_FAILED)
+            return [Settle(report, after=None, closed=None)]
+        self.phase = next_phase(self.phase, Trigger.ENTRY_FILLED)
+        self.position = opened_position(report, intent, self.rules, self._tick_size)
+        return [Settle(report, after=self.position, closed=None)]
+
+    def _exit_done(self, report: OrderReport) -> list[Command]:
+        held = self.position
+        assert held is not None  # EXITING always has one
+        if report.filled_quantity == 0:
+            self.phase = next_phase(self.phase, Trigger.EXIT_FAILED)
+            return [Settle(report, after=held, closed=None)]
+        closed = replace(held, quantity=min(report.filled_quantity, held.quantity))
+        left = held.quantity - closed.quantity
+        self.position = replace(held, quantity=left) if left else None
+        trigger = Trigger.EXIT_PARTIAL if left else Trigger.EXIT_FILLED
+        self.phase = next_phase(self.phase, trigger)
+        return [Settle(report, after=self.position, closed=closed)]
+
+    def _on_flatten(self, event: FlattenRequested) -> list[Command]:
+        self._flatten = event.reason
+        if self.phase is Phase.ENTERING and self.order is not None:
+            return [CancelOrder(self.order.reference)]
+        return [] if self.last_price is None else self._guard(self.last_price, event.now)
+
+    def permit_entries(self) -> None:
+        """Take a flatten request back; entries are possible again."""
+        self._flatten = None
+
+    @property
+    def _tick_size(self) -> Decimal:
+        return self.instrument.tick_size
+
+    # State
+
+    def snapshot(self) -> dict[str, Any]:
+        """Everything the next decision depends on, as picklable values."""
+        return {
+            "candles": self.candles.snapshot(),
+            **{name: getattr(self, name) for name in _STATE},
+        }
+
+    def restore(self, state: dict[str, Any]) -> Self:
+        """Continue exactly where a snapshot was taken."""
+        self.candles.restore(state["candles"])
+        for name in _STATE:
+            setattr(self, name, state[name])
+        return self
+
+
+_STATE = (
+    "phase", "position", "intent", "order", "session", "last_price", "_steps_waited", "_flatten",
+)  # fmt: skip
+
+
+def opened_position(
+    report: OrderReport, intent: OrderIntent, rules: TradingRules, tick: Decimal
+) -> Position:
+    """The position an entry's fill makes, with its stop-loss and take-profit."""
+    price = report.average_price
+    assert price is not None
+    stop, target = entry_levels(intent.side, price, intent.atr, rules.exits, tick)
+    return Position(
+        reference=report.reference,
+        symbol=intent.symbol,
+        side=intent.side,
+        quantity=report.filled_quantity,
+        entry_price=price,
+        entry_time=report.time or intent.time,
+        session_day=intent.session_day,
+        stop_loss=stop,
+        take_profit=target,
+        best_price=float(price),
+        atr=intent.atr,
+        strategy_id=intent.strategy_id,
+        score=intent.score,
+        votes=intent.votes,
+    )

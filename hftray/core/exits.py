@@ -1,0 +1,102 @@
+"""Where a position is closed: stop-loss, trailing stop, take-profit.
+
+When several levels are touched at once the order is stop-loss, trailing stop, take-profit: the
+pessimistic reading. Levels are Decimal rupees on the instrument's tick.
+"""
+
+from decimal import Decimal
+from enum import StrEnum
+from math import isfinite
+
+from hftray.core.market import Candle
+from hftray.core.money import round_to_tick
+from hftray.core.orders import Side
+from hftray.core.position import Position
+from hftray.core.rules import ExitRules
+
+
+class ExitReason(StrEnum):
+    """Why a position is closed."""
+
+    STOP_LOSS = "stop_loss"
+    TRAILING_STOP = "trailing_stop"
+    TAKE_PROFIT = "take_profit"
+    SQUARE_OFF = "square_off"
+    KILL_SWITCH = "kill_switch"
+
+
+def stop_distance(price: float, atr: float | None, rules: ExitRules) -> float:
+    """Rupees between entry and stop-loss: 2 ATR, or the fallback percentage without an ATR."""
+    if atr is None or not isfinite(atr) or atr <= 0:
+        return price * rules.stop_loss_percent / 100
+    return atr * rules.stop_loss_atr
+
+
+def target_distance(price: float, atr: float | None, rules: ExitRules) -> float:
+    """Rupees between entry and take-profit: 4 ATR, or the fallback percentage without an ATR."""
+    if atr is None or not isfinite(atr) or atr <= 0:
+        return price * rules.take_profit_percent / 100
+    return atr * rules.take_profit_atr
+
+
+def entry_levels(
+    side: Side, price: Decimal, atr: float | None, rules: ExitRules, tick: Decimal
+) -> tuple[Decimal, Decimal]:
+    """Stop-loss and take-profit of a position entered at `price`; never below one tick."""
+    at = float(price)
+    stop = round_to_tick(at - side.sign * stop_distance(at, atr, rules), tick)
+    target = round_to_tick(at + side.sign * target_distance(at, atr, rules), tick)
+    return max(stop, tick), max(target, tick)
+
+
+def trailing_level(position: Position, rules: ExitRules, tick: Decimal) -> Decimal:
+    """1 % (by default) behind the best price since entry."""
+    factor = 1 - position.side.sign * rules.trailing_stop_percent / 100
+    return round_to_tick(position.best_price * factor, tick)
+
+
+def _levels(
+    position: Position, rules: ExitRules, tick: Decimal
+) -> tuple[tuple[ExitReason, Decimal], ...]:
+    return (
+        (ExitReason.STOP_LOSS, position.stop_loss),
+        (ExitReason.TRAILING_STOP, trailing_level(position, rules, tick)),
+        (ExitReason.TAKE_PROFIT, position.take_profit),
+    )
+
+
+def _touched(
+    position: Position, reason: ExitReason, level: Decimal, worst: float, best: float
+) -> bool:
+    against = float(level)
+    if reason is ExitReason.TAKE_PROFIT:
+        return (best - against) * position.side.sign >= 0
+    return (worst - against) * position.side.sign <= 0
+
+
+def exit_at_price(
+    position: Position, price: float, rules: ExitRules, tick: Decimal
+) -> ExitReason | None:
+    """Which level the present price has reached, if any."""
+    for reason, level in _levels(position, rules, tick):
+        if _touched(position, reason, level, price, price):
+            return reason
+    return None
+
+
+def exit_in_candle(
+    position: Position, candle: Candle, rules: ExitRules, tick: Decimal
+) -> tuple[ExitReason, Decimal] | None:
+    """Which level a closed candle touched, and that level.
+
+    The trailing stop is the one that stood when the candle opened: whether the candle's best
+    price came before its worst is not known. A candle that closes beyond a trailing stop raised
+    by its own best price is caught by `exit_at_price` on the close.
+    """
+    worst, best = (
+        (candle.low, candle.high) if position.side is Side.BUY else (candle.high, candle.low)
+    )
+    for reason, level in _levels(position, rules, tick):
+        if _touched(position, reason, level, worst, best):
+            return reason, level
+    return None

@@ -1,0 +1,70 @@
+"""Structured logs: one JSON object a line, with secrets masked."""
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+_SECRET_KEY = re.compile(r"token|secret|password|api_?key|authorization", re.IGNORECASE)
+_URL_PASSWORD = re.compile(r"(://[^:/@\s]+:)[^@\s]+@")
+
+
+def mask(text: str) -> str:
+    """The text without the passwords of URLs in it."""
+    return _URL_PASSWORD.sub(r"\1***@", text)
+
+
+class StructuredLogger:
+    """Writes an event with named facts; `log.warning("order refused", symbol="TCS")`."""
+
+    def __init__(self, name: str) -> None:
+        self._log = logging.getLogger(f"hftray.{name}")
+        self._name = name
+
+    def info(self, event: str, **facts: Any) -> None:
+        """Something a reader of the log wants to know."""
+        self._write(logging.INFO, event, facts)
+
+    def warning(self, event: str, **facts: Any) -> None:
+        """Something went wrong and was dealt with."""
+        self._write(logging.WARNING, event, facts)
+
+    def error(self, event: str, **facts: Any) -> None:
+        """Something went wrong that a person should look at."""
+        self._write(logging.ERROR, event, facts)
+
+    def _write(self, level: int, event: str, facts: dict[str, Any]) -> None:
+        if not self._log.isEnabledFor(level):
+            return
+        record = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "level": logging.getLevelName(level).lower(),
+            "component": self._name,
+            "event": event,
+            **{key: _shown(key, value) for key, value in facts.items()},
+        }
+        self._log.log(level, json.dumps(record, default=str))
+
+
+def _shown(key: str, value: Any) -> Any:
+    if _SECRET_KEY.search(key):
+        return "***"
+    return mask(value) if isinstance(value, str) else value
+
+
+def logger(name: str) -> StructuredLogger:
+    """The logger of one component."""
+    return StructuredLogger(name)
+
+
+def configure(level: str = "INFO") -> None:
+    """Send the log lines to standard error; call once in each process."""
+    root = logging.getLogger("hftray")
+    if not root.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        root.addHandler(handler)
+        root.propagate = False
+    root.setLevel(level)

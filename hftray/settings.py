@@ -1,0 +1,310 @@
+"""Settings: what they are, where they come from, and what a wrong one is told.
+
+Layers, later ones win: config/hftray.yaml (inside the wheel), --config FILE, environment,
+command-line flags. `load` merges them and remembers the origin of every value.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from hftray.core.errors import ConfigError
+from hftray.core.rules import ExitRules, RiskLimits, SignalRules, TradingRules
+from hftray.core.session import SessionRules
+
+Mode = Literal["auto", "simulation", "replay", "paper", "live"]
+
+# The specification's environment variables, and the secrets that never belong in a file.
+ENVIRONMENT = {
+    "DATABASE_URL": "storage.database_url",
+    "PORT": "server.port",
+    "INITIAL_CAPITAL": "initial_capital",
+    "GROWW_API_KEY": "groww.api_key",
+    "GROWW_API_SECRET": "groww.api_secret",
+    "HFTRAY_API_TOKEN": "server.api_token",
+    "HFTRAY_DATA_DIR": "storage.data_dir",
+    "HFTRAY_SECRET_KEY": "storage.secret_key",
+}
+
+
+class Section(BaseModel):
+    """One block of the configuration; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class RiskSection(Section):
+    """Limits on what may be opened."""
+
+    risk_per_trade_percent: Decimal = Field(gt=0, le=100)
+    max_daily_loss_percent: Decimal = Field(gt=0, le=100)
+    max_trades_per_symbol_day: int = Field(ge=0, le=100_000)
+    max_trades_per_day: int = Field(ge=0, le=1_000_000)
+    max_symbol_exposure_percent: Decimal = Field(gt=0, le=1000)
+    leverage: Decimal = Field(gt=0, le=20)
+    entry_band_percent: Decimal = Field(ge=0, le=20)
+
+
+class ExitSection(Section):
+    """Where positions are closed."""
+
+    stop_loss_atr: float = Field(gt=0, le=100)
+    take_profit_atr: float = Field(gt=0, le=100)
+    stop_loss_percent: float = Field(gt=0, lt=100)
+    take_profit_percent: float = Field(gt=0, lt=100)
+    trailing_stop_percent: float = Field(gt=0, lt=100)
+
+
+class SignalSection(Section):
+    """Candles and votes."""
+
+    candle_minutes: int = Field(ge=1, le=60)
+    candle_buffer: int = Field(ge=60, le=10_000)
+    entry_on: Literal["close", "tick"]
+    threshold: float = Field(ge=0, lt=1)
+    atr_period: int = Field(ge=1, le=200)
+    entry_patience: int = Field(ge=1, le=1000)
+
+
+class SessionSection(Section):
+    """Distances from the end of the continuous session."""
+
+    no_entry_minutes: int = Field(ge=0, le=375)
+    square_off_minutes: int = Field(ge=0, le=375)
+
+
+class EngineSection(Section):
+    """The scanning loop."""
+
+    scan_interval: float = Field(gt=0, le=3600)
+    closed_interval: float = Field(gt=0, le=3600)
+    scan_timeout: float = Field(gt=0, le=600)
+    snapshot_interval: float = Field(ge=0.01, le=60)
+    signal_log: int = Field(ge=1, le=100_000)
+    failures_before_reducing: int = Field(ge=1, le=1000)
+    equity_interval: int = Field(ge=1, le=86_400)
+
+
+class SimulationSection(Section):
+    """The generated market and its exchange."""
+
+    seed: int = Field(ge=0, lt=2**31)
+    speed: float = Field(ge=0, le=1e6)
+    ticks_per_candle: int = Field(ge=1, le=300)
+    start_day: date | None
+    slippage_bps: float = Field(ge=0, le=1000)
+    reject_rate: float = Field(ge=0, le=1)
+    partial_fill_rate: float = Field(ge=0, le=1)
+
+
+class ReplaySection(Section):
+    """Replayed files."""
+
+    data: Path | None
+    speed: float = Field(ge=0, le=1e6)
+    strict: bool
+    from_day: date | None
+    to_day: date | None
+    common_sessions: bool
+
+
+class ServerSection(Section):
+    """The REST API."""
+
+    host: str
+    port: int = Field(ge=1, le=65_535)
+    replicas: int = Field(ge=1, le=32)
+    api_token: SecretStr | None = None
+
+
+class StorageSection(Section):
+    """What is kept and where."""
+
+    data_dir: Path
+    database_url: SecretStr | None
+    secret_key: SecretStr | None = None
+    user_id: str = Field(min_length=1, max_length=64)
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+
+class GrowwSection(Section):
+    """Broker credentials; from the environment only."""
+
+    api_key: SecretStr | None = None
+    api_secret: SecretStr | None = None
+
+
+class Settings(Section):
+    """Everything `hftray up` needs to know."""
+
+    mode: Mode
+    symbols: tuple[str, ...] = Field(min_length=1)
+    initial_capital: Decimal = Field(gt=0, le=Decimal("1e12"))
+    risk: RiskSection
+    exits: ExitSection
+    signals: SignalSection
+    session: SessionSection
+    engine: EngineSection
+    simulation: SimulationSection
+    replay: ReplaySection
+    server: ServerSection
+    storage: StorageSection
+    groww: GrowwSection = GrowwSection()
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = tuple(symbol.strip().upper() for symbol in value)
+        if "" in names:
+            raise ValueError("a symbol is empty")
+        if len(set(names)) != len(names):
+            raise ValueError("a symbol is listed twice")
+        return names
+
+    @property
+    def effective_mode(self) -> str:
+        """The mode after resolving `auto`: Groww keys mean live, none mean simulation."""
+        if self.mode != "auto":
+            return self.mode
+        has_keys = self.groww.api_key is not None and self.groww.api_secret is not None
+        return "live" if has_keys else "simulation"
+
+    def trading_rules(self) -> TradingRules:
+        """The numbers the pure core works with."""
+        return TradingRules(
+            exits=ExitRules(**self.exits.model_dump()),
+            risk=RiskLimits(**self.risk.model_dump()),
+            signals=SignalRules(**self.signals.model_dump()),
+            session=SessionRules(**self.session.model_dump()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Settings and, for every dotted key, where its value came from."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def default_file(name: str) -> Path:
+    """A file of config/: beside the checkout while developing, inside the wheel otherwise."""
+    packaged = Path(str(files("hftray"))) / "config" / name
+    checkout = Path(str(files("hftray"))).parent / "config" / name
+    return packaged if packaged.exists() else checkout
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping; ConfigError naming the file and what is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected keys and values at the top level")
+    return data
+
+
+def load(
+    *,
+    config: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Merge all layers and validate; ConfigError names the key, its origin and what is allowed.
+
+    `flags` maps dotted keys to values; None values are flags that were not given.
+    """
+    env = os.environ if environment is None else environment
+    layers = [("config/hftray.yaml", _flatten(read_yaml(default_file("hftray.yaml"))))]
+    if config is not None:
+        layers.append((str(config), _flatten(read_yaml(config))))
+    layers += [(f"environment {name}", {key: value}) for name, key, value in _from(env)]
+    given = {key: value for key, value in (flags or {}).items() if value is not None}
+    layers.append(("command line", given))
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, layer in layers:
+        for key, value in layer.items():
+            values[key] = value
+            origins[key] = origin
+    try:
+        return Loaded(Settings.model_validate(_nest(values)), origins)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, origins)) from error
+
+
+def _from(env: Mapping[str, str]) -> list[tuple[str, str, Any]]:
+    found: list[tuple[str, str, Any]] = []
+    for name in sorted(env):
+        value = env[name]
+        if name in ENVIRONMENT:
+            if value:
+                found.append((name, ENVIRONMENT[name], value))
+        elif name.startswith("HFTRAY_"):
+            key = name.removeprefix("HFTRAY_").lower().replace("__", ".")
+            is_list = key == "symbols"
+            found.append((name, key, value.split(",") if is_list else value or None))
+    return found
+
+
+def _flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in flat.items():
+        *parents, leaf = name.split(".")
+        here = nested
+        for parent in parents:
+            here = here.setdefault(parent, {})
+            if not isinstance(here, dict):
+                raise ConfigError(f"{name}: '{parent}' is a value, not a section")
+        here[leaf] = value
+    return nested
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"])
+        origin = next((o for k, o in origins.items() if k == key or k.startswith(f"{key}.")), "")
+        where = f" (from {origin})" if origin else ""
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{key}{where}: unknown key; allowed here: {_allowed(fault['loc'][:-1])}")
+        else:
+            lines.append(f"{key}{where}: {fault['msg']}")
+    return "\n".join(lines)
+
+
+def _allowed(path: tuple[int | str, ...]) -> str:
+    model: Any = Settings
+    for part in path:
+        model = model.model_fields[part].annotation
+    return ", ".join(sorted(model.model_fields))
