@@ -1,0 +1,1 @@
+"""Alembic's steps from one schema to the next; `hftray.storage.schema` runs them."""

@@ -1,0 +1,389 @@
+"""What every ledger must do; run on PostgreSQL and on the in-memory one."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from hftray.core.errors import IllegalTransition, NotFound
+from hftray.core.events import Decision, Signal
+from hftray.core.ledger import (
+    EquityMarked,
+    OrderIntended,
+    OrderSettled,
+    PositionMarked,
+    RiskStateChanged,
+    RunInfo,
+    SessionStarted,
+    SignalRecorded,
+    TradeRecord,
+)
+from hftray.core.orders import Leg, Side, TradeStatus
+from hftray.core.position import Position
+from hftray.core.session import IST
+from hftray.ports import Ledger
+from hftray.storage.ledger import PostgresLedger
+from hftray.storage.schema import seed
+from hftray.testing.memory_ledger import MemoryLedger
+
+STRATEGIES = [
+    {
+        "name": "RSI Mean Reversion",
+        "description": "",
+        "kind": "rsi",
+        "is_active": True,
+        "parameters": {"period": 14, "weight": 0.8},
+    }
+]
+DAY = date(2026, 11, 23)
+OPEN = datetime(2026, 11, 23, 9, 15, tzinfo=IST)
+
+
+@pytest.fixture
+def memory_ledger() -> MemoryLedger:
+    return MemoryLedger(STRATEGIES)
+
+
+@pytest.fixture
+async def postgres_ledger(engine: AsyncEngine) -> PostgresLedger:
+    await seed(engine, STRATEGIES)
+    return PostgresLedger(engine)
+
+
+@pytest.fixture(params=["memory_ledger", "postgres_ledger"])
+def ledger(request: pytest.FixtureRequest) -> Ledger:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+async def run(ledger: Ledger) -> RunInfo:
+    return await ledger.open_run("simulation", "seed 7", "default", Decimal("100000.00"))
+
+
+def intended(run_id: int, reference: str = "E1", **changes: object) -> TradeRecord:
+    trade = TradeRecord(
+        reference=reference,
+        run_id=run_id,
+        user_id="default",
+        symbol="RELIANCE",
+        exchange="NSE",
+        side=Side.BUY,
+        leg=Leg.ENTRY,
+        requested_quantity=20,
+        reason="vote 0.57",
+        timestamp=OPEN + timedelta(minutes=30),
+        session_day=DAY,
+        limit_price=Decimal("1512.55"),
+        trigger=Decimal("1500.05"),
+        reserved=Decimal("30251.00"),
+        decision_price=Decimal("1505.00"),
+        candle_time=OPEN + timedelta(minutes=25),
+        strategy_id=1,
+        atr=12.25,
+        score=4.2 / 7.4,
+        votes={"rsi": 1, "macd": 0},
+        sequence=3,
+    )
+    return replace(trade, **changes)
+
+
+def executed(trade: TradeRecord, **changes: object) -> TradeRecord:
+    return replace(
+        trade,
+        status=TradeStatus.EXECUTED,
+        quantity=trade.requested_quantity,
+        price=Decimal("1506.10"),
+        timestamp=trade.timestamp + timedelta(seconds=2),
+        broker_order_id="GW-1",
+        charges=Decimal("11.43"),
+        **changes,
+    )
+
+
+def held(trade: TradeRecord, **changes: object) -> Position:
+    position = Position(
+        reference=trade.reference,
+        symbol=trade.symbol,
+        side=trade.side,
+        quantity=trade.requested_quantity,
+        entry_price=Decimal("1506.10"),
+        entry_time=trade.timestamp,
+        session_day=DAY,
+        stop_loss=Decimal("1481.60"),
+        take_profit=Decimal("1555.10"),
+        best_price=1506.1,
+        atr=12.25,
+        strategy_id=1,
+        score=trade.score,
+        votes=trade.votes,
+    )
+    return replace(position, **changes)
+
+
+def exit_of(entry: TradeRecord, reference: str = "X1", **changes: object) -> TradeRecord:
+    later = entry.timestamp + timedelta(minutes=10)
+    changes = {"leg": Leg.EXIT, "side": Side.SELL, "position": entry.reference} | changes
+    return intended(entry.run_id, reference, timestamp=later, reason="target", **changes)
+
+
+def signal(minutes: int, symbol: str = "RELIANCE") -> Signal:
+    return Signal(
+        symbol=symbol,
+        signal=Decision.BUY,
+        score=0.57,
+        votes={"rsi": 1},
+        price=1505.0,
+        candle_time=OPEN + timedelta(minutes=minutes),
+        timestamp=OPEN + timedelta(minutes=minutes + 5),
+        final=True,
+        action="entered",
+    )
+
+
+def equity(run_id: int, minutes: int) -> EquityMarked:
+    return EquityMarked(
+        run_id=run_id,
+        time=OPEN + timedelta(minutes=minutes),
+        session_day=DAY,
+        capital=Decimal("100000"),
+        equity=Decimal("100010.50"),
+        realised_pnl=Decimal("0"),
+        open_pnl=Decimal("10.50"),
+        open_positions=1,
+    )
+
+
+async def enter(ledger: Ledger, run: RunInfo, reference: str = "E1") -> TradeRecord:
+    entry = executed(intended(run.run_id, reference))
+    await ledger.append([OrderIntended(intended(run.run_id, reference))])
+    await ledger.append([OrderSettled(entry, position=held(entry))])
+    return entry
+
+
+async def test_an_unfinished_run_is_continued_as_it_was_begun(ledger: Ledger, run: RunInfo) -> None:
+    again = await ledger.open_run("simulation", "seed 7", "default", Decimal(5))
+    assert again == run
+    assert again.initial_capital == Decimal(100_000)
+    assert (await ledger.open_run("simulation", "seed 8", "default", Decimal(5))) != run
+
+
+async def test_a_finished_run_is_followed_by_a_new_one(ledger: Ledger, run: RunInfo) -> None:
+    await ledger.finish_run(run.run_id, OPEN)
+    await ledger.finish_run(run.run_id, OPEN)
+    again = await ledger.open_run("simulation", "seed 7", "default", Decimal(5))
+    assert again.run_id != run.run_id
+
+
+async def test_unknown_runs_and_users_are_not_found(ledger: Ledger) -> None:
+    with pytest.raises(NotFound, match="nobody"):
+        await ledger.open_run("paper", "", "nobody", Decimal(1))
+    with pytest.raises(NotFound):
+        await ledger.run_state(4711)
+    with pytest.raises(NotFound):
+        await ledger.finish_run(4711, OPEN)
+    with pytest.raises(NotFound):
+        await ledger.append([equity(4711, 5)])
+
+
+async def test_a_fresh_run_is_empty_and_active(ledger: Ledger, run: RunInfo) -> None:
+    state = await ledger.run_state(run.run_id)
+    assert (state.run, state.risk_state, state.realised_total) == (run, "ACTIVE", Decimal(0))
+    assert (state.session_day, state.market_time, state.pending) == (None, None, ())
+
+
+async def test_a_pending_order_comes_back_whole(ledger: Ledger, run: RunInfo) -> None:
+    trade = intended(run.run_id)
+    await ledger.append([OrderIntended(trade)])
+    state = await ledger.run_state(run.run_id)
+    assert state.pending == (trade,)
+    assert str(state.pending[0].limit_price) == "1512.55"
+    assert state.pending[0].timestamp.utcoffset() is not None
+
+
+async def test_a_filled_entry_becomes_an_open_position(ledger: Ledger, run: RunInfo) -> None:
+    entry = await enter(ledger, run)
+    state = await ledger.run_state(run.run_id)
+    assert state.pending == ()
+    assert state.positions == (held(entry),)
+
+
+async def test_a_partial_exit_leaves_the_rest_open_and_counts_its_pnl(
+    ledger: Ledger, run: RunInfo
+) -> None:
+    entry = await enter(ledger, run)
+    first, last = exit_of(entry, "X1"), exit_of(entry, "X2")
+    rest = held(entry, quantity=5, best_price=1540.0)
+    await ledger.append(
+        [
+            OrderIntended(first),
+            OrderSettled(
+                executed(first, pnl=Decimal("100.25")),
+                position=rest,
+                closed=held(entry, quantity=15, best_price=1540.0),
+            ),
+        ]
+    )
+    state = await ledger.run_state(run.run_id)
+    assert state.positions == (rest,)
+    assert state.realised_total == Decimal("100.25")
+    await ledger.append(
+        [OrderIntended(last), OrderSettled(executed(last, pnl=Decimal("-20.05")), closed=rest)]
+    )
+    state = await ledger.run_state(run.run_id)
+    assert state.positions == ()
+    assert state.realised_total == Decimal("80.20")
+
+
+async def test_a_failed_entry_leaves_nothing_open(ledger: Ledger, run: RunInfo) -> None:
+    trade = intended(run.run_id)
+    failed = replace(trade, status=TradeStatus.FAILED, reason="rejected: margin")
+    await ledger.append([OrderIntended(trade), OrderSettled(failed)])
+    state = await ledger.run_state(run.run_id)
+    assert (state.pending, state.positions) == ((), ())
+
+
+async def test_a_failed_exit_leaves_the_position_open(ledger: Ledger, run: RunInfo) -> None:
+    entry = await enter(ledger, run)
+    leaving = exit_of(entry)
+    failed = replace(leaving, status=TradeStatus.FAILED, reason="rejected: circuit")
+    await ledger.append(
+        [OrderIntended(leaving), OrderSettled(failed, position=held(entry, best_price=1511.0))]
+    )
+    state = await ledger.run_state(run.run_id)
+    assert state.positions == (held(entry, best_price=1511.0),)
+    assert state.realised_total == 0
+
+
+async def test_what_is_appended_twice_happens_once(ledger: Ledger, run: RunInfo) -> None:
+    entry = executed(intended(run.run_id))
+    closing = exit_of(entry)
+    events = [
+        SessionStarted(run.run_id, DAY, Decimal(100_000), OPEN),
+        OrderIntended(intended(run.run_id)),
+        OrderSettled(entry, position=held(entry)),
+        OrderIntended(closing),
+        OrderSettled(executed(closing, pnl=Decimal("98.00")), closed=held(entry)),
+        SignalRecorded(run.run_id, signal(25)),
+        equity(run.run_id, 30),
+        RiskStateChanged(run.run_id, "REDUCING", "loss limit", "risk", OPEN),
+    ]
+    await ledger.append(events)
+    once = await ledger.run_state(run.run_id)
+    await ledger.append(events)
+    await ledger.append([*events, *events])
+    assert await ledger.run_state(run.run_id) == once
+    assert once.realised_total == Decimal("98.00")
+    assert len(once.trades_today) == 2
+
+
+async def test_a_settled_order_cannot_end_differently(ledger: Ledger, run: RunInfo) -> None:
+    """The event id is the order's, so a second end is a repetition; a wrong first end is not."""
+    trade = intended(run.run_id)
+    await ledger.append([OrderIntended(trade)])
+    with pytest.raises(IllegalTransition, match="PENDING"):
+        await ledger.append([OrderSettled(trade)])
+    entry = executed(trade)
+    await ledger.append([OrderSettled(entry, position=held(entry))])
+    await ledger.append([OrderSettled(replace(trade, status=TradeStatus.FAILED))])
+    assert (await ledger.run_state(run.run_id)).positions == (held(entry),)
+
+
+async def test_a_refused_event_takes_the_whole_append_back(ledger: Ledger, run: RunInfo) -> None:
+    stranger = executed(intended(run.run_id, "never intended"))
+    with pytest.raises(NotFound, match="never intended"):
+        await ledger.append([OrderIntended(intended(run.run_id)), OrderSettled(stranger)])
+    assert (await ledger.run_state(run.run_id)).pending == ()
+    await ledger.append([OrderIntended(intended(run.run_id))])
+    assert len((await ledger.run_state(run.run_id)).pending) == 1
+
+
+@pytest.mark.parametrize(("side", "best"), [(Side.BUY, 1530.0), (Side.SELL, 1490.0)])
+async def test_a_best_price_only_improves(
+    ledger: Ledger, run: RunInfo, side: Side, best: float
+) -> None:
+    entry = executed(intended(run.run_id, side=side))
+    await ledger.append([OrderIntended(intended(run.run_id, side=side))])
+    await ledger.append([OrderSettled(entry, position=held(entry))])
+    marks = [PositionMarked(run.run_id, "E1", price, OPEN) for price in (1530.0, 1490.0, 1510.0)]
+    await ledger.append(marks)
+    await ledger.append(marks[::-1])
+    (position,) = (await ledger.run_state(run.run_id)).positions
+    assert position.best_price == best
+
+
+async def test_today_is_the_latest_session(ledger: Ledger, run: RunInfo) -> None:
+    yesterday = DAY - timedelta(days=1)
+    old = intended(run.run_id, "old", session_day=yesterday)
+    done = replace(old, status=TradeStatus.FAILED)
+    today = [intended(run.run_id, "T1"), intended(run.run_id, "T2", timestamp=OPEN)]
+    await ledger.append(
+        [
+            SessionStarted(run.run_id, yesterday, Decimal(100_000), OPEN - timedelta(days=1)),
+            OrderIntended(old),
+            OrderSettled(done),
+            SessionStarted(run.run_id, DAY, Decimal("100080.20"), OPEN),
+            *(OrderIntended(trade) for trade in today),
+        ]
+    )
+    state = await ledger.run_state(run.run_id)
+    assert (state.session_day, state.opening_capital) == (DAY, Decimal("100080.20"))
+    assert [trade.reference for trade in state.trades_today] == ["T1", "T2"]
+
+
+async def test_the_latest_risk_state_counts(ledger: Ledger, run: RunInfo) -> None:
+    for minute, state in enumerate(["HALTED", "ACTIVE", "REDUCING"]):
+        time = OPEN + timedelta(minutes=minute)
+        await ledger.append([RiskStateChanged(run.run_id, state, f"why {state}", "anita", time)])
+    state = await ledger.run_state(run.run_id)
+    assert (state.risk_state, state.risk_reason) == ("REDUCING", "why REDUCING")
+
+
+async def test_market_time_is_the_latest_signal_or_mark(ledger: Ledger, run: RunInfo) -> None:
+    await ledger.append([SignalRecorded(run.run_id, signal(0)), equity(run.run_id, 3)])
+    assert (await ledger.run_state(run.run_id)).market_time == OPEN + timedelta(minutes=5)
+    await ledger.append([equity(run.run_id, 9)])
+    state = await ledger.run_state(run.run_id)
+    assert state.market_time == datetime(2026, 11, 23, 3, 54, tzinfo=UTC)
+
+
+async def test_runs_do_not_see_each_other(ledger: Ledger, run: RunInfo) -> None:
+    other = await ledger.open_run("paper", "groww", "default", Decimal(50_000))
+    empty = await ledger.run_state(other.run_id)
+    entry = await enter(ledger, run)
+    closing = exit_of(entry)
+    await ledger.append(
+        [
+            SessionStarted(run.run_id, DAY, Decimal(1), OPEN),
+            OrderIntended(closing),
+            OrderSettled(executed(closing, pnl=Decimal(9)), position=held(entry, quantity=1)),
+            OrderIntended(intended(run.run_id, "E2")),
+            SignalRecorded(run.run_id, signal(25)),
+            RiskStateChanged(run.run_id, "HALTED", "kill", "anita", OPEN),
+        ]
+    )
+    assert await ledger.run_state(other.run_id) == empty
+    assert (await ledger.run_state(run.run_id)).risk_state == "HALTED"
+
+
+async def test_the_roster_is_given_until_its_version_is_known(ledger: Ledger) -> None:
+    roster = await ledger.roster(0)
+    assert roster is not None
+    version, rows = roster
+    assert rows == [
+        {
+            "id": 1,
+            "name": "RSI Mean Reversion",
+            "kind": "rsi",
+            "is_active": True,
+            "parameters": {"period": 14, "weight": 0.8},
+        }
+    ]
+    assert await ledger.roster(version) is None
+
+
+async def test_an_order_of_a_vanished_strategy_is_recorded(ledger: Ledger, run: RunInfo) -> None:
+    trade = intended(run.run_id, strategy_id=4711)
+    await ledger.append([OrderIntended(trade)])
+    assert (await ledger.run_state(run.run_id)).pending == (replace(trade, strategy_id=None),)
