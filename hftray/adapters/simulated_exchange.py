@@ -1,0 +1,213 @@
+"""An exchange that fills orders against the feed's prices and keeps its book in one SQLite file.
+
+The book is what a real broker would still know after our process died: orders, fills, and the
+last price an order has seen. A commit is on disk before a call returns. Prices of symbols without
+orders are kept in memory only, so a market step without working orders costs no I/O.
+
+A market step (`on_market`) not later than an order's last change never trades that order: passing
+a batch again, or again after a restart, fills nothing twice. The rules of price and
+chance are in `core.matching`. All times are the market's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+from hftray.adapters.exchange_book import BookEntry, ExchangeBook
+from hftray.core.errors import NotFound, OrderRejected
+from hftray.core.market import Candle, Instrument
+from hftray.core.matching import fill_price, first_part, refused, taker_price, trigger_price
+from hftray.core.orders import Execution, Leg, Order, OrderReport, OrderStatus
+from hftray.ports import MarketBatch
+
+
+class SimulatedExchange:
+    """`ports.Broker` for simulation, replay and paper trading."""
+
+    def __init__(
+        self,
+        path: Path | str,
+        instruments: Mapping[str, Instrument],
+        *,
+        slippage_bps: float = 0.0,
+        reject_rate: float = 0.0,
+        partial_fill_rate: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        self._instruments = dict(instruments)
+        self._slippage_bps = slippage_bps
+        self._reject_rate = reject_rate
+        self._partial_fill_rate = partial_fill_rate
+        self._seed = seed
+        self._book = ExchangeBook(path)
+        # An order of a symbol that is no longer traded here stays in the book untouched.
+        self._working = {
+            entry.order.reference: entry
+            for entry in self._book.working()
+            if entry.order.symbol in self._instruments
+        }
+        self._session_days: dict[str, date] = {}
+        self._prices: dict[str, float] = {}
+        # Candles of the present step, and for each symbol the price its levels were safe at.
+        self._present: dict[str, Candle] = {}
+        self._before: dict[str, float] = {}
+
+    async def place(self, order: Order) -> OrderReport:
+        """Take the order into the book once; it trades at the next market step of its symbol.
+
+        With a trigger inside the present candle it trades at once. OrderRejected for a bad or
+        (by chance) refused order; a refused reference stays refused.
+        """
+        known = self._book.find(order.reference)
+        if known is None:
+            known = self._accept(order)
+        if known.status is OrderStatus.REJECTED:
+            raise OrderRejected(f"{order.reference}: {known.reason}")
+        return known.report()
+
+    async def cancel(self, reference: str) -> OrderReport:
+        """Withdraw what is not filled; a finished order is returned as it is. NotFound."""
+        entry = self._book.find(reference)
+        if entry is None:
+            raise NotFound(f"order {reference} is not in the book")
+        if entry.status is OrderStatus.WORKING:
+            entry = replace(entry, status=OrderStatus.CANCELLED, reason="cancelled on request")
+            self._keep([entry])
+        return entry.report()
+
+    async def report(self, reference: str) -> OrderReport | None:
+        """The order as the book has it; None when it was never placed."""
+        entry = self._book.find(reference)
+        return None if entry is None else entry.report()
+
+    async def reports(self) -> list[OrderReport]:
+        """All orders of the newest trading day in the book, and whatever is still working."""
+        return [entry.report() for entry in self._book.present()]
+
+    async def on_market(self, batch: MarketBatch) -> list[OrderReport]:
+        """Match working orders against the batch; returns the orders that changed."""
+        self._remember(batch)
+        if not self._working:
+            return []
+        moved = []
+        for entry in self._working.values():
+            after = self._step(entry, batch)
+            if after != entry:
+                moved.append(after)
+        self._keep(moved)
+        return [entry.report() for entry in moved if entry.acted_at == batch.now]
+
+    async def close(self) -> None:
+        """Close the book's file."""
+        self._book.close()
+
+    def _accept(self, order: Order) -> BookEntry:
+        entry = BookEntry(
+            order=order,
+            acted_at=order.time,
+            session_day=self._session_days.get(order.symbol),
+            last_price=self._prices.get(order.symbol),
+        )
+        reason = self._refusal(order)
+        candle = self._present.get(order.symbol)
+        if reason is not None:
+            entry = replace(entry, status=OrderStatus.REJECTED, reason=reason)
+        elif order.trigger is not None and candle is not None:
+            price = trigger_price(
+                order,
+                candle,
+                self._instruments[order.symbol],
+                before=self._before.get(order.symbol),
+                slippage_bps=self._slippage_bps,
+            )
+            entry = self._filled(entry, order.time, price, order.quantity)
+        self._keep([entry])
+        return entry
+
+    def _refusal(self, order: Order) -> str | None:
+        if order.symbol not in self._instruments:
+            return f"symbol {order.symbol} is not listed"
+        if order.quantity <= 0:
+            return f"quantity {order.quantity} is not positive"
+        if order.limit_price is not None and order.limit_price <= 0:
+            return f"limit price {order.limit_price} is not positive"
+        if refused(order.reference, rate=self._reject_rate, seed=self._seed):
+            return "refused by the simulated exchange (reject_rate)"
+        return None
+
+    def _remember(self, batch: MarketBatch) -> None:
+        self._present = batch.candles
+        for symbol, tick in batch.ticks.items():
+            self._prices[symbol] = tick.price
+        for symbol, candle in batch.candles.items():
+            if symbol in self._prices:
+                self._before[symbol] = self._prices[symbol]
+            self._prices[symbol] = candle.close
+        self._session_days = {symbol: day.day for symbol, day in batch.sessions.items()}
+
+    def _step(self, entry: BookEntry, batch: MarketBatch) -> BookEntry:
+        order = entry.order
+        if batch.now < entry.acted_at:
+            return entry
+        day = self._session_days.get(order.symbol)
+        # Before the guard below: candles end a session at the very moment of the last decision.
+        if entry.session_day is not None and day != entry.session_day:
+            return self._session_over(entry, batch.now)
+        if batch.now == entry.acted_at:
+            return entry
+        entry = replace(entry, session_day=day, last_price=self._prices.get(order.symbol))
+        market = _first_price(order.symbol, batch)
+        if market is None:
+            return entry
+        instrument = self._instruments[order.symbol]
+        price = fill_price(order, market, instrument, slippage_bps=self._slippage_bps)
+        if price is None:
+            return entry
+        if order.symbol in batch.candles:
+            self._before[order.symbol] = market  # a position entered here is guarded from here on
+        return self._filled(entry, batch.now, price, self._next_part(entry))
+
+    def _next_part(self, entry: BookEntry) -> int:
+        order, left = entry.order, entry.order.quantity - entry.filled
+        if entry.executions:
+            return left
+        rate = self._partial_fill_rate
+        return first_part(order.reference, left, rate=rate, seed=self._seed)
+
+    def _session_over(self, entry: BookEntry, now: datetime) -> BookEntry:
+        # An intraday position never stays overnight, so an exit goes at the last price there was,
+        # whatever its limit; an entry that nobody took is withdrawn.
+        order = entry.order
+        if order.leg is not Leg.EXIT or entry.last_price is None:
+            return replace(
+                entry, status=OrderStatus.CANCELLED, reason="session ended", acted_at=now
+            )
+        instrument = self._instruments[order.symbol]
+        price = taker_price(
+            entry.last_price, order.side, instrument, slippage_bps=self._slippage_bps
+        )
+        return self._filled(entry, now, price, order.quantity - entry.filled)
+
+    def _filled(self, entry: BookEntry, now: datetime, price: Decimal, shares: int) -> BookEntry:
+        number = len(entry.executions) + 1
+        execution = Execution(f"{entry.order.reference}-{number}", shares, price, now)
+        after = replace(entry, executions=(*entry.executions, execution), acted_at=now)
+        done = after.filled == entry.order.quantity
+        return replace(after, status=OrderStatus.FILLED) if done else after
+
+    def _keep(self, entries: list[BookEntry]) -> None:
+        self._book.write(entries)
+        for entry in entries:
+            if entry.status.terminal:
+                self._working.pop(entry.order.reference, None)
+            else:
+                self._working[entry.order.reference] = entry
+
+
+def _first_price(symbol: str, batch: MarketBatch) -> float | None:
+    """The first price of this step: the tick, or the open of the candle that now closed."""
+    if symbol in batch.ticks:
+        return batch.ticks[symbol].price
+    return batch.candles[symbol].open if symbol in batch.candles else None

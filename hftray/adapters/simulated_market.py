@@ -1,0 +1,197 @@
+"""A market that is open whenever we are: generated prices with their own clock.
+
+The clock runs through the trading sessions of the calendar and skips the hours between them. One
+poll is one step: a tick of every symbol that trades at that moment, or, at the day's end, one batch
+with `open=False`. Because a session is a pure function (see `generated_prices`), a restarted feed
+that resumes after a moment shows the same ticks and the same history as one that never stopped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from functools import lru_cache
+
+import numpy as np
+
+from hftray.adapters.calendar import SessionCalendar
+from hftray.adapters.generated_prices import Character, GeneratedSession, generate_session
+from hftray.adapters.instruments import Listings
+from hftray.core.errors import NotFound
+from hftray.core.market import Candle, Instrument, Tick
+from hftray.core.session import IST, SessionRules, TradingSession
+from hftray.ports import MarketBatch
+
+# How many sessions a request for history may reach back.
+_DEEPEST_HISTORY = 250
+
+
+@dataclass(frozen=True, slots=True)
+class _MarketDay:
+    """One day of all symbols: the moments at which something trades, and what trades then."""
+
+    moments: list[datetime]
+    closes: datetime
+    sessions: dict[str, TradingSession]
+    ticks: dict[str, dict[datetime, Tick]]
+
+
+class SimulatedFeed:
+    """`ports.Feed` of generated prices for every share in the listings.
+
+    `interval` is the market seconds between two ticks; ticks fall on the candle's start and divide
+    it evenly. `rules` only fill the sessions' entry and square-off times.
+    """
+
+    def __init__(
+        self,
+        listings: Listings,
+        calendar: SessionCalendar,
+        *,
+        seed: int,
+        start_day: date,
+        rules: SessionRules,
+        candle_minutes: int = 5,
+        ticks_per_candle: int = 5,
+    ) -> None:
+        self.interval = candle_minutes * 60 / ticks_per_candle
+        self._calendar = calendar
+        self._start_day = start_day
+        self._rules = rules
+        self._candle = timedelta(minutes=candle_minutes)
+        self._ticks_per_candle = ticks_per_candle
+        self._instruments = {name: listings.instrument(name, start_day) for name in listings.shares}
+        self._characters = {
+            name: Character(seed, name, float(share.base_price), self._instruments[name].tick_size)
+            for name, share in listings.shares.items()
+        }
+        self._session_candles = lru_cache(maxsize=512)(self._aggregate)
+        self._symbols: tuple[str, ...] = ()
+        self._now: datetime | None = None
+
+    async def instruments(self) -> dict[str, Instrument]:
+        """Every listed share."""
+        return dict(self._instruments)
+
+    async def start(self, symbols: Sequence[str], resume_after: datetime | None) -> None:
+        """Begin at the first tick on or after the start day, or with the step after a moment."""
+        unknown = [symbol for symbol in symbols if symbol not in self._instruments]
+        if unknown:
+            raise NotFound(f"not listed in instruments.yaml: {', '.join(unknown)}")
+        self._symbols = tuple(symbols)
+        day = self._start_day if resume_after is None else resume_after.astimezone(IST).date()
+        self._open_day(self._calendar.next_session_day(day - timedelta(days=1)))
+        self._now = resume_after or self._today.moments[0]
+        if resume_after is not None and resume_after >= self._today.closes:
+            self._open_day(self._calendar.next_session_day(day))
+        elif resume_after is not None:
+            self._step = sum(moment <= resume_after for moment in self._today.moments)
+
+    async def history(
+        self, symbol: str, count: int, before: datetime | None = None
+    ) -> list[Candle]:
+        """Candles of the very ticks that polls bring or brought, also before the start day.
+
+        Before the feed has started, "now" is the start day's midnight. NotFound.
+        """
+        if symbol not in self._instruments:
+            raise NotFound(f"not listed in instruments.yaml: {symbol}")
+        until = before or self._now or datetime.combine(self._start_day, time.min, IST)
+        day = until.astimezone(IST).date()
+        candles: list[Candle] = []
+        for _ in range(_DEEPEST_HISTORY):
+            if len(candles) >= count:
+                break
+            closed = [
+                c for c in self._session_candles(symbol, day) if c.time + self._candle <= until
+            ]
+            candles = closed + candles
+            day = self._calendar.previous_days(day, 1)[0]
+        return candles[-count:] if count > 0 else []
+
+    async def poll(self) -> MarketBatch:
+        """A tick of every symbol in session, or the batch that ends the day."""
+        today = self._today
+        self._step += 1
+        if self._step <= len(today.moments):
+            now = today.moments[self._step - 1]
+            ticks = {name: own[now] for name, own in today.ticks.items() if now in own}
+            sessions = {name: own for name, own in today.sessions.items() if own.contains(now)}
+            next_change = today.closes
+        else:
+            now, ticks, sessions = today.closes, {}, {}
+            self._open_day(self._calendar.next_session_day(now.astimezone(IST).date()))
+            next_change = self._today.moments[0]
+        self._now = now
+        return MarketBatch(
+            now=now,
+            open=bool(sessions),
+            next_change=next_change,
+            sessions=sessions,
+            ticks=ticks,
+            note=self._calendar.warning(now.astimezone(IST).date()) or "",
+        )
+
+    async def close(self) -> None:
+        """Nothing to release."""
+
+    def _open_day(self, day: date) -> None:
+        sessions = {name: self._session(name, day) for name in self._symbols}
+        ticks = {
+            name: dict(zip((tick.time for tick in own), own, strict=True))
+            for name, own in ((name, self._ticks(name, day)) for name in self._symbols)
+        }
+        self._today = _MarketDay(
+            moments=sorted({moment for own in ticks.values() for moment in own}),
+            closes=max(session.closes for session in sessions.values()),
+            sessions=sessions,
+            ticks=ticks,
+        )
+        self._step = 0
+
+    def _session(self, symbol: str, day: date) -> TradingSession:
+        session = self._calendar.session(day, self._instruments[symbol], self._rules)
+        if session is None:
+            raise NotFound(f"{symbol} does not trade on {day}")
+        return session
+
+    def _generate(self, symbol: str, day: date) -> tuple[list[datetime], GeneratedSession]:
+        session = self._session(symbol, day)
+        # Counted from the session's open in whole candles, so no tick drifts off a boundary.
+        moments: list[datetime] = []
+        while (at := session.opens + self._candle * len(moments) // self._ticks_per_candle) < (
+            session.closes
+        ):
+            moments.append(at)
+        generated = generate_session(
+            self._characters[symbol],
+            previous_day=self._calendar.previous_days(day, 1)[0],
+            day=day,
+            minutes=(session.closes - session.opens).total_seconds() / 60,
+            steps=len(moments),
+        )
+        return moments, generated
+
+    def _ticks(self, symbol: str, day: date) -> list[Tick]:
+        moments, generated = self._generate(symbol, day)
+        prices, volumes = generated.prices.tolist(), generated.volumes.tolist()
+        return [
+            Tick(symbol, moment, price, volume)
+            for moment, price, volume in zip(moments, prices, volumes, strict=True)
+        ]
+
+    def _aggregate(self, symbol: str, day: date) -> list[Candle]:
+        if not self._calendar.is_session(day):
+            return []
+        moments, generated = self._generate(symbol, day)
+        starts = np.arange(0, len(moments), self._ticks_per_candle)
+        prices = generated.prices
+        columns = (
+            prices[starts],
+            np.maximum.reduceat(prices, starts),
+            np.minimum.reduceat(prices, starts),
+            np.append(prices[starts[1:] - 1], prices[-1]),
+            np.add.reduceat(generated.volumes, starts),
+        )
+        opens = [moments[start] for start in starts]
+        rows = zip(opens, *(column.tolist() for column in columns), strict=True)
+        return [Candle(symbol, *row) for row in rows]
