@@ -1,0 +1,84 @@
+"""What the API asks of the running engine, as one Protocol.
+
+Reads come from `snapshot`, which the implementation holds in its own process; commands and
+candles may cost a hop. An unknown symbol raises NotFound, an engine that cannot be reached now a
+RetryError, an impossible request (no keys for live, no data for those dates) a StopError.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, Protocol, TypedDict
+
+from hftray.core.market import Candle
+
+
+class EngineSnapshot(TypedDict):
+    """The engine as of its last scan; money is Decimal, times are aware datetimes.
+
+    `run_id` names the run that reads of the ledger default to (None before the first one).
+    `status`, `signals`, `latest`, `risk` and `positions` have the fields of the schemas
+    EngineStatus, SignalView, RiskView and OpenPosition (`schemas_engine`).
+    """
+
+    run_id: int | None
+    status: dict[str, Any]
+    signals: list[dict[str, Any]]  # newest first, at most 500
+    latest: dict[str, dict[str, Any]]  # the newest signal of each symbol
+    risk: dict[str, Any]
+    positions: list[dict[str, Any]]  # open ones, marked to the last price
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BacktestOrder:
+    """A validated request for a backtest; both dates are included.
+
+    `strategy` is "ensemble", a strategy kind, or one voter such as "ma_crossover:ema".
+    """
+
+    symbol: str
+    strategy: str
+    start_date: date
+    end_date: date
+    initial_capital: Decimal
+
+
+class Desk(Protocol):
+    """The running engine as the API sees it."""
+
+    def snapshot(self) -> EngineSnapshot:
+        """The newest snapshot this process holds; never blocks."""
+        ...
+
+    def symbols(self) -> Sequence[str]:
+        """The symbols the engine trades."""
+        ...
+
+    async def start(self, user_id: str) -> dict[str, Any]:
+        """Scan for this user; the status. Starting a running engine changes nothing."""
+        ...
+
+    async def stop(self) -> dict[str, Any]:
+        """Stop scanning, keep positions; the status. Stopping a stopped engine changes nothing."""
+        ...
+
+    async def kill(self, reason: str, actor: str) -> dict[str, Any]:
+        """No entries, cancel working orders, close every position; the status."""
+        ...
+
+    async def resume(self, reason: str, actor: str) -> dict[str, Any]:
+        """Allow entries again after a kill or a reduction; the status."""
+        ...
+
+    async def candles(self, symbol: str, limit: int) -> list[Candle]:
+        """The newest candles, oldest first. NotFound."""
+        ...
+
+    async def strategies_changed(self) -> None:
+        """The strategies table changed: reload it before the next scan."""
+        ...
+
+    async def backtest(self, order: BacktestOrder) -> dict[str, Any]:
+        """Run the engine over history; fields of BacktestResult. NotFound, DataError."""
+        ...

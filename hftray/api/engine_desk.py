@@ -1,0 +1,103 @@
+"""The engine as an API replica sees it: a snapshot kept fresh in the background, and commands."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+from hftray.actors.handles import EngineHandle, run_task
+from hftray.api.desk import BacktestOrder, EngineSnapshot
+from hftray.core.errors import RetryError
+from hftray.core.market import Candle
+from hftray.ports_catalog import CatalogPort
+
+EMPTY: EngineSnapshot = {
+    "run_id": None,
+    "status": {},
+    "signals": [],
+    "latest": {},
+    "risk": {},
+    "positions": [],
+}
+
+
+class EngineDesk:
+    """api.desk.Desk over the engine actor."""
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        catalog: CatalogPort,
+        backtest: Callable[[dict[str, Any], list[dict[str, Any]]], dict[str, Any]],
+    ) -> None:
+        self._engine = EngineHandle()
+        self._symbols = tuple(symbols)
+        self._catalog = catalog
+        self._backtest = backtest
+        self._version = -1
+        self._snapshot = EMPTY
+        self._follower: asyncio.Task[None] | None = None
+
+    async def follow(self) -> None:
+        """Wait for the first snapshot, then keep it fresh for as long as the replica lives."""
+        await self._refresh(patience=5.0)
+        self._follower = asyncio.create_task(self._keep_fresh())
+
+    async def _refresh(self, patience: float) -> None:
+        self._version, picture = await self._engine.snapshot(self._version, patience)
+        if picture:
+            self._snapshot = cast(EngineSnapshot, picture)
+
+    async def _keep_fresh(self) -> None:
+        while True:
+            try:
+                await self._refresh(patience=10.0)
+            except RetryError as error:
+                self._version = -1  # a restarted engine counts anew
+                self._mark_lost(str(error))
+                await asyncio.sleep(0.5)
+
+    def _mark_lost(self, reason: str) -> None:
+        status = dict(self._snapshot["status"])
+        if status:
+            status["degraded"] = [f"engine not reachable: {reason}"]
+            self._snapshot = {**self._snapshot, "status": status}
+
+    def snapshot(self) -> EngineSnapshot:
+        """The newest picture held here."""
+        return self._snapshot
+
+    def symbols(self) -> Sequence[str]:
+        """The symbols the engine trades."""
+        return self._symbols
+
+    async def start(self, user_id: str) -> dict[str, Any]:
+        """Scan for this user."""
+        user = await self._catalog.get_user(user_id)
+        return await self._engine.start(user_id, user.initial_capital)
+
+    async def stop(self) -> dict[str, Any]:
+        """Stop scanning."""
+        return await self._engine.stop()
+
+    async def kill(self, reason: str, actor: str) -> dict[str, Any]:
+        """No entries, cancel, flatten."""
+        return await self._engine.kill(reason, actor)
+
+    async def resume(self, reason: str, actor: str) -> dict[str, Any]:
+        """Back to trading."""
+        return await self._engine.resume(reason, actor)
+
+    async def candles(self, symbol: str, limit: int) -> list[Candle]:
+        """The newest closed candles."""
+        return await self._engine.candles(symbol, limit)
+
+    async def strategies_changed(self) -> None:
+        """Reload the strategies before the next scan."""
+        await self._engine.strategies_changed()
+
+    async def backtest(self, order: BacktestOrder) -> dict[str, Any]:
+        """Run the engine over history, on a worker of the cluster."""
+        rows = await self._catalog.list_strategies()
+        roster = [asdict(row) for row in rows]
+        return cast(dict[str, Any], await run_task(self._backtest, asdict(order), roster))

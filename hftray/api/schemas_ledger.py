@@ -1,0 +1,201 @@
+"""Requests and responses about what is stored: strategies, trades, users."""
+
+from dataclasses import asdict
+from datetime import date
+from typing import Annotated, Any, Self
+
+from pydantic import ConfigDict, Field, SecretStr, StrictBool, StrictInt, StringConstraints
+
+from hftray.api.schemas import (
+    INT32_MAX,
+    Body,
+    IstTime,
+    Line,
+    Moment,
+    Money,
+    Parameters,
+    Prose,
+    Rupees,
+    SymbolText,
+    UserId,
+    View,
+)
+from hftray.core.orders import Leg, Side, TradeStatus
+from hftray.ports_catalog import TradeRow
+
+StrategyId = Annotated[StrictInt, Field(ge=1, le=INT32_MAX)]
+Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
+GrowwKey = Annotated[SecretStr, Field(max_length=4096, json_schema_extra={"writeOnly": True})]
+
+
+class StrategyView(View):
+    """One strategy and whether it votes."""
+
+    model_config = ConfigDict(
+        from_attributes=True,
+        json_schema_extra={
+            "example": {
+                "id": 4,
+                "name": "Bollinger Bands",
+                "description": "Buys below the lower band, sells above the upper one",
+                "kind": "bollinger",
+                "is_active": True,
+                "parameters": {"period": 20, "weight": 0.7},
+                "created_at": "2026-11-20T09:00:00+05:30",
+            }
+        },
+    )
+
+    id: int
+    name: str
+    description: str
+    kind: str
+    is_active: bool
+    parameters: dict[str, Any]
+    created_at: IstTime
+
+
+class StrategyCreate(Body):
+    """A custom strategy: a known kind with its own parameters and weight."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "name": "Slow RSI",
+                "description": "RSI over four hours",
+                "kind": "rsi",
+                "parameters": {"period": 48, "weight": 0.5},
+            }
+        },
+    )
+
+    name: Line
+    description: Prose = ""
+    kind: Line
+    is_active: StrictBool = True
+    parameters: Parameters = Field(default_factory=dict)
+
+
+class StrategyPatch(Body):
+    """What changes; a field that is absent or null stays. Parameters are merged."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"is_active": False}})
+
+    name: Line | None = None
+    description: Prose | None = None
+    is_active: StrictBool | None = None
+    parameters: Parameters | None = None
+
+
+class TradeView(View):
+    """One order as the ledger knows it."""
+
+    id: int
+    run_id: int
+    reference: str
+    user_id: str
+    symbol: str
+    exchange: str
+    side: Side
+    leg: Leg
+    quantity: int = Field(description="Shares that traded")
+    requested_quantity: int
+    price: Money | None
+    limit_price: Money | None
+    status: TradeStatus
+    timestamp: IstTime
+    session_day: date
+    strategy_id: int | None
+    strategy_name: str | None
+    reason: str
+    position: str | None = Field(description="Reference of the position's entry order")
+    score: float
+    votes: dict[str, int]
+    broker_order_id: str
+    charges: Money | None
+    gross_pnl: Money | None
+    pnl: Money | None = Field(description="Net of charges; set on the leg that closes")
+
+    @classmethod
+    def of(cls, row: TradeRow) -> Self:
+        """The view of a stored row."""
+        names = {"id": row.id, "strategy_name": row.strategy_name}
+        return cls.model_validate(asdict(row.trade) | names)
+
+
+class TradeCreate(Body):
+    """A trade made elsewhere; it is listed, but moves no position and no capital."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "symbol": "RELIANCE",
+                "side": "BUY",
+                "quantity": 10,
+                "price": "1412.50",
+                "strategy_id": 4,
+            }
+        },
+    )
+
+    symbol: SymbolText
+    side: Side
+    quantity: Annotated[StrictInt, Field(gt=0, le=INT32_MAX)]
+    price: Rupees
+    status: TradeStatus = TradeStatus.EXECUTED
+    timestamp: Moment | None = Field(None, description="Now, unless given")
+    user_id: UserId | None = Field(None, description="The default user, unless given")
+    strategy_id: StrategyId | None = None
+
+
+class UserView(View):
+    """A user, without the keys."""
+
+    id: str
+    email: str | None
+    first_name: str | None
+    last_name: str | None
+    initial_capital: Money
+    has_groww_credentials: bool
+    created_at: IstTime
+
+
+class UserCreate(Body):
+    """A new user. The Groww keys are encrypted and never shown again."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "id": "asha",
+                "email": "asha@example.in",
+                "first_name": "Asha",
+                "initial_capital": 250000,
+            }
+        },
+    )
+
+    id: UserId | None = Field(None, description="Made up, unless given")
+    email: Email | None = None
+    first_name: Line | None = None
+    last_name: Line | None = None
+    initial_capital: Rupees | None = Field(None, description="Rs 1,00,000, unless given")
+    groww_api_key: GrowwKey | None = None
+    groww_api_secret: GrowwKey | None = None
+
+
+class UserPatch(Body):
+    """What changes; an absent field stays, null clears it (not the capital)."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"example": {"initial_capital": 150000}}
+    )
+
+    email: Email | None = None
+    first_name: Line | None = None
+    last_name: Line | None = None
+    initial_capital: Rupees | None = None
+    groww_api_key: GrowwKey | None = None
+    groww_api_secret: GrowwKey | None = None

@@ -1,0 +1,268 @@
+"""The API: engine, risk, positions, market data and backtests."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from api_world import World, api_world
+
+from hftray.api.desk import BacktestOrder
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with api_world() as made:
+        yield made
+
+
+async def get(world: World, path: str, status: int = 200) -> Any:
+    answer = await world.client.get(path)
+    assert answer.status_code == status, answer.text
+    return answer.json()
+
+
+async def test_root_tells_state_and_docs(world: World) -> None:
+    assert await get(world, "/") == {
+        "name": "hftray",
+        "version": "1.2.3",
+        "status": "running",
+        "engine": "running",
+        "mode": "simulation",
+        "docs": "/docs",
+    }
+    assert await get(world, "/health") == {"status": "ok", "version": "1.2.3"}
+
+
+async def test_status_shows_money_as_strings_and_times_in_ist(world: World) -> None:
+    status = await get(world, "/api/engine/status")
+    assert status["capital"] == "100412.35"
+    assert status["equity"] == "100390.10"
+    assert status["last_scan_at"] == "2026-06-01T12:00:00+05:30"
+    assert status["session"]["next_change"] == "2026-06-01T15:00:00+05:30"
+    decided = (
+        "running mode session scans last_scan_at scan_ms symbols initial_capital capital equity "
+        "realised_pnl open_pnl open_positions trades_today risk_state degraded"
+    )
+    assert set(decided.split()) <= set(status)
+
+
+async def test_an_engine_that_has_not_reported_is_a_503(world: World) -> None:
+    world.desk.picture = {**world.desk.picture, "status": {}}
+    problem = await get(world, "/api/engine/status", 503)
+    assert problem["title"] == "Service Unavailable"
+
+
+async def test_signals_default_to_50_and_end_at_500(world: World) -> None:
+    newest = await get(world, "/api/engine/signals")
+    assert len(newest) == 50
+    assert newest[0]["timestamp"] > newest[1]["timestamp"]
+    assert newest[0]["votes"] == {"ma_crossover:sma": 1, "rsi": 0}
+    assert len(await get(world, "/api/engine/signals?limit=500")) == 500
+    for bad in ("0", "501", "x", "99999999999999999999"):
+        problem = await get(world, f"/api/engine/signals?limit={bad}", 422)
+        assert problem["errors"][0]["field"] == "limit"
+
+
+async def test_latest_signal_of_a_symbol(world: World) -> None:
+    latest = await get(world, "/api/engine/signals/RELIANCE")
+    assert latest["signal"] == "BUY"
+    assert latest["price"] == 1412.5
+    quiet = await get(world, "/api/engine/signals/TCS", 404)
+    assert quiet["detail"] == "no signal for TCS yet"
+    unknown = await get(world, "/api/engine/signals/NOPE", 404)
+    assert unknown["detail"] == "unknown symbol NOPE"
+
+
+async def test_metrics_come_from_closed_positions_and_equity(world: World) -> None:
+    metrics = await get(world, "/api/engine/metrics")
+    assert metrics["trades"] == 2
+    assert metrics["win_rate"] == 0.5
+    assert metrics["profit_factor"] == 3.0
+    assert metrics["net_pnl"] == "400.00"
+    assert metrics["max_drawdown"] == "200.00"
+    assert metrics["expectancy"] == "200.00"
+
+
+async def test_metrics_before_the_first_run_are_empty(world: World) -> None:
+    world.desk.picture = {**world.desk.picture, "run_id": None}
+    metrics = await get(world, "/api/engine/metrics")
+    assert metrics["trades"] == 0
+    assert metrics["win_rate"] is None
+
+
+@pytest.mark.parametrize("query", ["?user_id=default", ""])
+async def test_start_scans_for_the_user(world: World, query: str) -> None:
+    answer = await world.client.post(f"/api/engine/start{query}")
+    assert answer.status_code == 200
+    assert answer.json()["running"] is True
+    assert world.desk.calls == [("start", "default")]
+
+
+async def test_start_for_an_unknown_user_is_a_404(world: World) -> None:
+    answer = await world.client.post("/api/engine/start?user_id=nobody")
+    assert answer.status_code == 404
+    assert world.desk.calls == []
+
+
+async def test_stop_twice_gives_the_same_state(world: World) -> None:
+    first = await world.client.post("/api/engine/stop")
+    second = await world.client.post("/api/engine/stop")
+    assert first.status_code == second.status_code == 200
+    assert first.json() == second.json()
+    assert first.json()["running"] is False
+
+
+async def test_kill_and_resume_say_why(world: World) -> None:
+    killed = await world.client.post("/api/engine/kill")
+    assert killed.json()["risk_state"] == "HALTED"
+    resumed = await world.client.post("/api/engine/resume", json={"reason": "all clear"})
+    assert resumed.json()["risk_state"] == "ACTIVE"
+    assert world.desk.calls == [
+        ("kill", "requested through the API", "api"),
+        ("resume", "all clear", "api"),
+    ]
+    odd = await world.client.post("/api/engine/kill", json={"why": "typo"})
+    assert odd.status_code == 422
+    assert odd.json()["errors"][0]["field"] == "why"
+
+
+async def test_risk_and_its_state_before_the_first_scan(world: World) -> None:
+    assert (await get(world, "/api/risk"))["capital"] == "100412.35"
+    world.desk.picture["risk"] = {}
+    fresh = await get(world, "/api/risk")
+    assert fresh["state"] == "ACTIVE"
+    assert fresh["capital"] is None
+
+
+async def test_kelly_of_one_win_of_600_and_one_loss_of_200(world: World) -> None:
+    kelly = await get(world, "/api/risk/kelly")
+    # p = 1/2, b = 3: f = 1/2 - 1/2 / 3 = 1/3
+    assert kelly["fraction"] == pytest.approx(1 / 3)
+    assert kelly["half_fraction"] == pytest.approx(1 / 6)
+    assert kelly["average_loss"] == "200.00"
+    assert (await get(world, "/api/risk/kelly?run_id=2"))["trades"] == 0
+
+
+async def test_positions_open_closed_and_all(world: World) -> None:
+    (held,) = await get(world, "/api/positions")
+    assert held["reference"] == "held"
+    assert held["last_price"] == "1401.25"
+    assert held["open_pnl"] == "-22.25"
+    assert held["entry_price"] == "1402.50"
+    assert held["closed_at"] is None
+    closed = await get(world, "/api/positions?status=closed")
+    assert sorted(p["pnl"] for p in closed) == ["-200.00", "600.00"]
+    assert all(p["last_price"] is None for p in closed)
+    assert len(await get(world, "/api/positions?status=all")) == 3
+    assert len(await get(world, "/api/positions?status=all&limit=1&offset=1")) == 1
+    assert (await get(world, "/api/positions?status=both", 422))["errors"][0]["field"] == "status"
+    await get(world, "/api/positions?symbol=NOPE", 404)
+    assert await get(world, "/api/positions?symbol=TCS") == []
+
+
+async def test_equity_of_a_run_and_of_a_stretch(world: World) -> None:
+    points = await get(world, "/api/equity")
+    assert [p["equity"] for p in points] == ["100000.00", "100600.00", "100400.00"]
+    tail = await get(world, "/api/equity?from=2026-06-01T12:05:00%2B05:30")
+    assert len(tail) == 2
+
+
+async def test_recorded_signals_by_symbol_and_time(world: World) -> None:
+    path = "/api/signals?symbol=RELIANCE"
+    assert len(await get(world, path)) == 3
+    # Candle times are 12:00, 12:05, 12:10; `from` is included, `to` is not.
+    stretch = await get(world, f"{path}&from=2026-06-01T12:05:00&to=2026-06-01T12:10:00")
+    assert [s["candle_time"] for s in stretch] == ["2026-06-01T12:05:00+05:30"]
+    # curl does not encode the plus sign of an offset
+    assert len(await get(world, f"{path}&from=2026-06-01T12:05:00+05:30")) == 2
+    assert len(await get(world, f"{path}&limit=1&offset=2")) == 1
+    for bad in ("yesterday", "0001-01-01T00:00:00%2B05:30", "9999-12-31T23:59:59-12:00"):
+        problem = await get(world, f"{path}&from={bad}", 422)
+        assert problem["errors"][0]["field"] == "from"
+
+
+async def test_symbols(world: World) -> None:
+    assert await get(world, "/api/symbols") == ["RELIANCE", "TCS", "M&M"]
+
+
+async def test_market_gives_100_candles(world: World) -> None:
+    market = await get(world, "/api/market/RELIANCE")
+    assert len(market["candles"]) == 100
+    assert set(market["candles"][0]) == {"time", "open", "high", "low", "close", "volume"}
+    assert market["indicators"] == {}
+    assert (await get(world, "/api/market/M%26M?limit=3"))["symbol"] == "M&M"
+    await get(world, "/api/market/NOPE", 404)
+
+
+async def test_market_indicators_are_warm_and_as_long_as_the_candles(world: World) -> None:
+    market = await get(world, "/api/market/TCS?limit=10&indicators=rsi,macd&patterns=true")
+    assert set(market["indicators"]) == {"rsi", "macd", "macd_signal", "macd_histogram"}
+    for line in market["indicators"].values():
+        assert len(line) == 10
+        assert None not in line
+    shown = {candle["time"] for candle in market["candles"]}
+    assert {hit["time"] for hit in market["patterns"]} <= shown
+    assert "CDLDOJI" in {hit["name"] for hit in market["patterns"]}
+    problem = await get(world, "/api/market/TCS?indicators=rsi,magic", 422)
+    assert problem["errors"][0]["field"] == "indicators"
+    assert "magic" in problem["errors"][0]["message"]
+
+
+SPEC_BACKTEST = {
+    "symbol": "RELIANCE",
+    "strategy": "ma_crossover",
+    "start_date": "2024-01-01",
+    "end_date": "2024-12-31",
+    "initial_capital": 100000,
+}
+
+
+async def test_backtest_takes_the_specifications_body(world: World) -> None:
+    answer = await world.client.post("/api/backtest", json=SPEC_BACKTEST)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["final_capital"] == "100100.00"
+    order = BacktestOrder(
+        symbol="RELIANCE",
+        strategy="ma_crossover",
+        start_date=date(2024, 1, 1),
+        end_date=date(2024, 12, 31),
+        initial_capital=Decimal(100000),
+    )
+    assert world.desk.calls == [("backtest", order)]
+
+
+VOTERS = "ma_crossover:sma ma_crossover:ema rsi macd bollinger vwap supertrend stochastic_rsi"
+
+
+@pytest.mark.parametrize("strategy", ["ensemble", *VOTERS.split()])
+async def test_backtest_knows_the_ensemble_and_every_voter(world: World, strategy: str) -> None:
+    answer = await world.client.post("/api/backtest", json=SPEC_BACKTEST | {"strategy": strategy})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"end_date": "2023-12-31"}, "end_date"),
+        ({"start_date": "soon"}, "start_date"),
+        ({"start_date": "0001-01-01"}, "start_date"),
+        ({"initial_capital": 0}, "initial_capital"),
+        ({"initial_capital": "NaN"}, "initial_capital"),
+        ({"initial_capital": 1e300}, "initial_capital"),
+        ({"leverage": 5}, "leverage"),
+    ],
+)
+async def test_backtest_names_the_bad_field(
+    world: World, change: dict[str, Any], field: str
+) -> None:
+    answer = await world.client.post("/api/backtest", json=SPEC_BACKTEST | change)
+    assert answer.status_code == 422
+    assert [e["field"] for e in answer.json()["errors"]] == [field]
+
+
+async def test_backtest_of_an_unknown_strategy_is_a_404(world: World) -> None:
+    answer = await world.client.post("/api/backtest", json=SPEC_BACKTEST | {"strategy": "luck"})
+    assert answer.status_code == 404
+    assert "ma_crossover:ema" in answer.json()["detail"]
