@@ -1,0 +1,261 @@
+"""Every Ray call: names, options, and the ports implemented over actor handles.
+
+Calls that can place an order or change the book are never retried by Ray: an error may come
+after success, so it surfaces as UnknownOutcome and the caller looks the order up. Reads and
+idempotent appends surface as RetryError.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from hftray.actors.messages import Step, StepReport
+from hftray.core.errors import (
+    HftrayError,
+    LedgerUnavailable,
+    RetryError,
+    UnknownOutcome,
+)
+from hftray.core.ledger import LedgerEvent, RunInfo, RunState
+from hftray.core.market import Candle
+from hftray.core.orders import Approval, Denial, Order, OrderIntent, OrderReport
+from hftray.core.position import Position
+from hftray.core.risk_view import RiskView
+from hftray.observe import logger
+from hftray.ports import MarketBatch
+
+log = logger("handles")
+
+NAMESPACE = "hftray"
+ENGINE, RISK, PERSISTENCE, BROKER = "engine", "risk", "persistence", "broker"
+LONG_LIVED = {"lifetime": "detached", "max_restarts": -1, "max_task_retries": 0}
+
+
+def symbol_actor(symbol: str) -> str:
+    """The actor name of a symbol."""
+    return f"symbol:{symbol}"
+
+
+def symbol_of(name: str) -> str | None:
+    """The symbol of an actor name, None for other actors."""
+    return name.removeprefix("symbol:") if name.startswith("symbol:") else None
+
+
+def create(name: str, shell: type, *args: Any, num_cpus: float = 0, **kwargs: Any) -> None:
+    """Start a named, detached actor; ValueError when the name is taken."""
+    actor: Any = ray.remote(shell)
+    options = {"name": name, "namespace": NAMESPACE, "num_cpus": num_cpus, **LONG_LIVED}
+    actor.options(**options).remote(*args, **kwargs)
+
+
+def kill(name: str) -> bool:
+    """End a named actor for good; False when there is none."""
+    try:
+        ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
+    except ValueError:
+        return False
+    return True
+
+
+def living() -> list[str]:
+    """Names of hftray's actors on this cluster."""
+    named = ray.util.list_named_actors(all_namespaces=True)
+    return sorted(a["name"] for a in named if a["namespace"] == NAMESPACE)
+
+
+class Named:
+    """A named actor, resolved when first used and again after it died."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._handle: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _revive, (type(self), self.name)
+
+    async def ask(self, method: str, *args: Any, lost: type[HftrayError] = RetryError) -> Any:
+        """Call and await; a dead or unreachable actor raises `lost`."""
+        try:
+            if self._handle is None:
+                self._handle = ray.get_actor(self.name, namespace=NAMESPACE)
+        except ValueError as error:
+            raise RetryError(f"actor {self.name} does not exist") from error
+        try:
+            return await getattr(self._handle, method).remote(*args)
+        except RayActorError as error:
+            self._handle = None
+            raise lost(f"{self.name}.{method}: {type(error).__name__}") from error
+        except RayTaskError as error:
+            if isinstance(error, HftrayError):
+                raise
+            # A fault in the actor's code: what it did before is unknown.
+            log.error("actor failed", actor=self.name, method=method, error=str(error))
+            raise lost(f"{self.name}.{method} failed: {error.cause!r}") from error
+
+
+def _revive(kind: type[Named], name: str) -> Named:
+    handle = kind.__new__(kind)
+    Named.__init__(handle, name)
+    return handle
+
+
+class LedgerHandle(Named):
+    """ports.Ledger over the persistence actor."""
+
+    def __init__(self) -> None:
+        super().__init__(PERSISTENCE)
+
+    async def open_run(
+        self, mode: str, source: str, user_id: str, initial_capital: Decimal
+    ) -> RunInfo:
+        """The unfinished run of this mode and source, or a new one."""
+        return await self.ask(
+            "open_run", mode, source, user_id, initial_capital, lost=LedgerUnavailable
+        )
+
+    async def finish_run(self, run_id: int, time: datetime) -> None:
+        """The run's data is at its end."""
+        await self.ask("finish_run", run_id, time, lost=LedgerUnavailable)
+
+    async def append(self, events: Sequence[LedgerEvent]) -> None:
+        """Record events; idempotent, so a lost answer may simply be asked again."""
+        await self.ask("append", list(events), lost=LedgerUnavailable)
+
+    async def run_state(self, run_id: int) -> RunState:
+        """What recovery needs."""
+        return await self.ask("run_state", run_id, lost=LedgerUnavailable)
+
+    async def roster(self, known_version: int) -> tuple[int, list[dict[str, Any]]] | None:
+        """The strategies, when they changed."""
+        return await self.ask("roster", known_version, lost=LedgerUnavailable)
+
+
+class RiskHandle(Named):
+    """ports.RiskGate over the risk actor, and what the engine asks of it."""
+
+    def __init__(self) -> None:
+        super().__init__(RISK)
+
+    async def register(self, symbol: str) -> tuple[int, RunState]:
+        """A new epoch for the symbol and what the ledger knows of it."""
+        return await self.ask("register", symbol)
+
+    async def reserve(self, intent: OrderIntent, epoch: int) -> Approval | Denial:
+        """Approve with a durable order, or deny."""
+        return await self.ask("reserve", intent, epoch, lost=UnknownOutcome)
+
+    async def settle(
+        self, report: OrderReport, epoch: int, after: Position | None, closed: Position | None
+    ) -> Decimal | None:
+        """Record a finished order."""
+        return await self.ask("settle", report, epoch, after, closed, lost=UnknownOutcome)
+
+    async def open_day(self, day: date, now: datetime) -> RiskView:
+        """A trading day begins."""
+        return await self.ask("open_day", day, now)
+
+    async def mark(self, now: datetime, open_pnl: Mapping[str, Decimal]) -> RiskView:
+        """Open P&L of every symbol."""
+        return await self.ask("mark", now, open_pnl)
+
+    async def change_state(self, verb: str, reason: str, actor: str) -> RiskView:
+        """Kill, resume or reduce."""
+        return await self.ask("change_state", verb, reason, actor)
+
+    async def use_run(self, run: RunInfo) -> None:
+        """Change to another account."""
+        await self.ask("use_run", run)
+
+    async def run_state(self) -> RunState:
+        """The run as the ledger has it."""
+        return await self.ask("run_state")
+
+
+class BrokerHandle(Named):
+    """ports.Broker over the broker actor."""
+
+    def __init__(self) -> None:
+        super().__init__(BROKER)
+
+    async def place(self, order: Order) -> OrderReport:
+        """Send the order once."""
+        return await self.ask("place", order, lost=UnknownOutcome)
+
+    async def cancel(self, reference: str) -> OrderReport:
+        """Withdraw what is not filled."""
+        return await self.ask("cancel", reference, lost=UnknownOutcome)
+
+    async def report(self, reference: str) -> OrderReport | None:
+        """Look an order up."""
+        return await self.ask("report", reference)
+
+    async def reports(self) -> list[OrderReport]:
+        """Every order of the book."""
+        return await self.ask("reports")
+
+    async def on_market(self, batch: MarketBatch) -> list[OrderReport]:
+        """Reports that changed with this step of the market."""
+        return await self.ask("on_market", batch)
+
+    async def close(self) -> None:
+        """Release files and connections."""
+        await self.ask("close")
+
+
+class SymbolHandle(Named):
+    """One symbol actor, as the engine sees it."""
+
+    async def step(self, step: Step) -> StepReport:
+        """One scan's news."""
+        return await self.ask("step", step)
+
+
+class EngineHandle(Named):
+    """The engine actor, as the API replicas and the command line see it."""
+
+    def __init__(self) -> None:
+        super().__init__(ENGINE)
+
+    async def start(
+        self, user_id: str | None = None, capital: Decimal | None = None
+    ) -> dict[str, Any]:
+        """Begin scanning."""
+        return await self.ask("start", user_id, capital)
+
+    async def stop(self) -> dict[str, Any]:
+        """End scanning."""
+        return await self.ask("stop")
+
+    async def kill(self, reason: str, actor: str) -> dict[str, Any]:
+        """No entries, cancel, flatten."""
+        return await self.ask("kill", reason, actor)
+
+    async def resume(self, reason: str, actor: str) -> dict[str, Any]:
+        """Back to trading."""
+        return await self.ask("resume", reason, actor)
+
+    async def strategies_changed(self) -> None:
+        """Read the strategies again."""
+        await self.ask("strategies_changed")
+
+    async def candles(self, symbol: str, limit: int) -> list[Candle]:
+        """The newest closed candles of a symbol."""
+        return await self.ask("candles", symbol, limit)
+
+    async def known_symbols(self) -> list[str]:
+        """Every symbol the feed can serve."""
+        return await self.ask("known_symbols")
+
+    async def snapshot(self, known: int = -1, patience: float = 10.0) -> tuple[int, dict[str, Any]]:
+        """The newest picture of the engine."""
+        return await self.ask("snapshot", known, patience)
+
+
+async def run_task(function: Any, *args: Any) -> Any:
+    """Run a function on any worker of the cluster and await its result."""
+    task: Any = ray.remote(function)
+    return await task.options(num_cpus=0).remote(*args)

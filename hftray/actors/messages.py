@@ -1,0 +1,57 @@
+"""What the engine sends a symbol actor each scan, and what comes back.
+
+Both cross a process boundary every scan for every symbol, so they are small.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from hftray.core.events import Signal
+from hftray.core.market import Candle, Tick
+from hftray.core.orders import OrderReport
+from hftray.core.position import Position
+from hftray.core.session import TradingSession
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One scan's news for one symbol.
+
+    `reports` come before `tick` or `candle`: what the exchange filled on this step was there
+    before the strategies saw it. `history` warms an empty buffer, `roster` replaces the voters,
+    `flatten` closes and forbids entries until a step comes without it, `recover` re-reads the
+    ledger first.
+    """
+
+    now: datetime
+    session: TradingSession | None = None
+    reports: tuple[OrderReport, ...] = ()
+    tick: Tick | None = None
+    candle: Candle | None = None
+    history: list[Candle] | None = None
+    roster: tuple[int, list[dict[str, Any]]] | None = None
+    flatten: str | None = None
+    recover: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one symbol made of a step.
+
+    `unready` means the step was not taken: the actor is new and wants it again with history and
+    roster.
+    """
+
+    symbol: str
+    phase: str
+    signals: tuple[Signal, ...]
+    position: Position | None
+    last_price: float | None
+    open_pnl: Decimal
+    roster_version: int
+    unready: bool = False
+    traded: bool = False
+    trouble: str = ""
+    rejected: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,198 @@
+"""The symbol actor: carries out what its SymbolEngine decides, one step at a time.
+
+Start-up and recovery are one path (`_recover`): register with risk for a new epoch, take over
+what the ledger knows, and ask the broker about an order whose outcome is open. Whenever an
+outcome is unknown the shell forgets what it believed and takes that path again before it acts.
+
+This process imports no pandas and no SQLAlchemy; keep it so.
+"""
+
+import asyncio
+from typing import Any
+
+from hftray.actors.messages import Step, StepReport
+from hftray.core.engine import SymbolEngine
+from hftray.core.errors import BrokerUnavailable, HftrayError, OrderRejected
+from hftray.core.events import (
+    CancelOrder,
+    ClockAdvanced,
+    Event,
+    FlattenRequested,
+    SessionOpened,
+    Settle,
+    Signal,
+)
+from hftray.core.ledger import TradeRecord
+from hftray.core.market import Instrument
+from hftray.core.orders import Approval, Leg, OrderIntent, OrderReport, OrderStatus
+from hftray.core.position import Phase
+from hftray.core.recovery import intent_of, never_sent, order_of
+from hftray.core.rules import TradingRules
+from hftray.observe import logger
+from hftray.ports import Broker, RiskGate
+from hftray.strategies.ensemble import Ensemble
+
+log = logger("symbol")
+
+
+class SymbolShell:
+    """One symbol's engine with a real risk gate and broker around it."""
+
+    def __init__(
+        self, instrument: Instrument, rules: TradingRules, risk: RiskGate, broker: Broker
+    ) -> None:
+        self._engine = SymbolEngine(instrument, rules, Ensemble([], rules.signals.threshold))
+        self._threshold = rules.signals.threshold
+        self._risk = risk
+        self._broker = broker
+        self._epoch: int | None = None
+        self._roster_version = -1
+        self._warm = False
+        self._unknown = False  # an order was sent and nobody knows what became of it
+        self._signals: list[Signal] = []
+        self._traded = False
+        self._busy = asyncio.Lock()
+
+    @property
+    def symbol(self) -> str:
+        """The symbol traded."""
+        return self._engine.symbol
+
+    async def step(self, step: Step) -> StepReport:
+        """Take one scan's news; steps are handled one after the other, never interleaved."""
+        async with self._busy:
+            self._signals, self._traded = [], False
+            self._refresh(step)
+            if not self._ready:
+                return self._report("")
+            trouble = ""
+            try:
+                if self._epoch is None or self._unknown or step.recover:
+                    await self._recover()
+                await self._take(step)
+            except HftrayError as error:
+                # Another incarnation registered, risk was restarted, or it and this shell
+                # disagree: what is believed here is worth nothing, so ask anew before acting.
+                self._unknown = True
+                trouble = f"{type(error).__name__}: {error}"
+            except Exception:
+                self._unknown = True
+                raise
+            if trouble:
+                log.warning("step not finished", symbol=self.symbol, reason=trouble)
+            return self._report(trouble)
+
+    async def state(self) -> dict[str, Any]:
+        """The engine's snapshot, for diagnosis."""
+        return self._engine.snapshot()
+
+    def _refresh(self, step: Step) -> None:
+        if step.roster is not None:
+            self._roster_version, rows = step.roster
+            self._engine.electorate = Ensemble(rows, self._threshold)
+        if step.history is not None:
+            self._engine.warm(step.history)
+            self._warm = True
+
+    @property
+    def _ready(self) -> bool:
+        return self._warm and self._roster_version >= 0
+
+    async def _recover(self) -> None:
+        self._epoch, state = await self._risk.register(self.symbol)
+        position = next((p for p in state.positions if p.symbol == self.symbol), None)
+        pending = next((t for t in state.pending if t.symbol == self.symbol), None)
+        if pending is None:
+            self._engine.adopt(position, None, None)
+        else:
+            self._engine.adopt(position, order_of(pending), intent_of(pending))
+            await self._resolve(pending)
+        self._unknown = False
+
+    async def _resolve(self, pending: TradeRecord) -> None:
+        """Find out what became of an order that the ledger calls PENDING."""
+        report = await self._broker.report(pending.reference)
+        await self._carry_out(report or never_sent(pending))
+
+    async def _take(self, step: Step) -> None:
+        if step.session is not None and step.session != self._engine.session:
+            await self._carry_out(SessionOpened(step.session))
+        for report in step.reports:
+            await self._carry_out(report)
+        if step.flatten is None:
+            self._engine.permit_entries()
+        else:
+            await self._carry_out(FlattenRequested(step.now, step.flatten))
+        market = step.candle or step.tick
+        await self._carry_out(market if market is not None else ClockAdvanced(step.now))
+
+    async def _carry_out(self, event: Event) -> None:
+        for command in self._engine.handle(event):
+            match command:
+                case Signal():
+                    self._signals.append(command)
+                case OrderIntent():
+                    await self._order(command)
+                case CancelOrder():
+                    await self._carry_out(await self._broker.cancel(command.reference))
+                case Settle():
+                    await self._settle(command)
+
+    async def _order(self, intent: OrderIntent) -> None:
+        assert self._epoch is not None
+        answer = await self._risk.reserve(intent, self._epoch)
+        await self._carry_out(answer)
+        if not isinstance(answer, Approval):
+            self._note(intent, f"denied: {answer.reason}")
+            return
+        self._note(intent, f"entry {intent.side} {answer.order.quantity}")
+        await self._carry_out(await self._place(answer))
+
+    async def _place(self, approval: Approval) -> OrderReport:
+        order = approval.order
+        try:
+            return await self._broker.place(order)
+        except (OrderRejected, BrokerUnavailable) as error:
+            log.warning(
+                "order refused", symbol=self.symbol, reference=order.reference, why=str(error)
+            )
+            return _refused(approval, str(error))
+
+    async def _settle(self, command: Settle) -> None:
+        assert self._epoch is not None
+        await self._risk.settle(command.report, self._epoch, command.after, command.closed)
+        self._traded = True
+
+    def _note(self, intent: OrderIntent, action: str) -> None:
+        """Write into the signal that asked for an entry what became of it."""
+        if intent.leg is Leg.ENTRY and self._signals:
+            self._signals[-1] = self._signals[-1].acted(action)
+
+    def _report(self, trouble: str) -> StepReport:
+        engine = self._engine
+        return StepReport(
+            symbol=self.symbol,
+            phase=Phase(engine.phase).value,
+            signals=tuple(self._signals),
+            position=engine.position,
+            last_price=engine.last_price,
+            open_pnl=engine.open_pnl(),
+            roster_version=self._roster_version,
+            unready=not self._ready,
+            traded=self._traded,
+            trouble=trouble,
+            rejected=dict(engine.candles.rejections.counts),
+        )
+
+
+def _refused(approval: Approval, reason: str) -> OrderReport:
+    order = approval.order
+    return OrderReport(
+        reference=order.reference,
+        symbol=order.symbol,
+        status=OrderStatus.REJECTED,
+        broker_order_id="",
+        quantity=order.quantity,
+        time=order.time,
+        reason=reason,
+    )

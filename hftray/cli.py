@@ -1,0 +1,259 @@
+"""The command line: `hftray up` and what goes with it."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hftray import __version__, launch
+from hftray.core.errors import HftrayError, RetryError, StopError
+from hftray.settings import ENVIRONMENT, Loaded, Settings, load
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+console = Console(highlight=False)
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML laid over the defaults.")]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where hftray keeps its files.")]
+
+STOP_PATIENCE = 60.0  # seconds `hftray down` waits
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    try:
+        yield
+    except HftrayError as error:
+        console.print(f"[red]hftray:[/red] {error}", soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+def _load(config: Path | None, **flags: Any) -> Loaded:
+    return load(config=config, flags={key.replace("__", "."): v for key, v in flags.items()})
+
+
+@app.command()
+def up(
+    mode: Annotated[str | None, typer.Option(help="auto|simulation|replay|paper|live")] = None,
+    symbols: Annotated[str | None, typer.Option(help="Comma-separated, e.g. TCS,ITC.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Replay: folder or file of candles.")] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Market seconds a second; 0 = as fast as it goes.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Simulation: another seed, another market.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port of the API.")] = None,
+    data_dir: DataDir = None,
+    ray_address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster; default: start one.")
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Start everything and trade until Ctrl-C."""
+    with _readable_errors():
+        loaded = _load(
+            config,
+            mode=mode,
+            symbols=symbols.split(",") if symbols else None,
+            replay__data=data.expanduser().absolute() if data else None,
+            replay__speed=speed,
+            simulation__speed=speed,
+            simulation__seed=seed,
+            server__host=host,
+            server__port=port,
+            storage__data_dir=data_dir,
+        )
+        _run(loaded.settings, ray_address)
+
+
+def _run(settings: Settings, ray_address: str | None) -> None:
+    mode = settings.effective_mode
+    console.print(f"[bold reverse] {mode.upper()} [/bold reverse] hftray {__version__}")
+    launch.check_address(settings)
+    lock = launch.DataDirLock(settings.storage.data_dir)
+    lock.acquire()
+    _interruptible()
+    with ExitStack() as stack:
+        stack.callback(lock.release)
+        with console.status("starting") as status:
+            system = launch.System(settings, ray_address, status.update)
+            stack.callback(_stop_calmly, system)
+            dashboard = system.start()
+        _interruptible()  # Ray put handlers of its own in place
+        url = f"http://{settings.server.host}:{settings.server.port}"
+        lock.publish(launch.Running(os.getpid(), url, mode, dashboard))
+        console.print(f"API      {url}   documentation {url}/docs")
+        console.print(f"Ray      http://{dashboard}" if dashboard else "Ray      (no dashboard)")
+        console.print(f"Files    {settings.storage.data_dir}")
+        console.print("Ctrl-C stops everything.\n")
+        _follow(system)
+
+
+def _stop_calmly(system: launch.System) -> None:
+    # From here on a second Ctrl-C must not leave half of the system running.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    with console.status("stopping") as status:
+        system.say = status.update
+        system.stop()
+    console.print("stopped")
+
+
+def _interruptible() -> None:
+    """Ctrl-C and SIGTERM both end the waiting, and the way out stops everything in order."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+
+
+def _follow(system: launch.System) -> None:
+    try:
+        asyncio.run(_print_scans(system))
+    except KeyboardInterrupt:
+        console.print()
+
+
+async def _print_scans(system: launch.System) -> None:
+    known, scans = -1, -1
+    while True:
+        try:
+            known, picture = await system.engine.snapshot(known, 5.0)
+        except RetryError as error:
+            console.print(f"[yellow]engine away:[/yellow] {error}")
+            known = -1
+            await asyncio.sleep(1.0)
+            continue
+        status = picture.get("status", {})
+        if status.get("scans", -1) != scans:
+            scans = status["scans"]
+            console.print(scan_line(status), soft_wrap=True)
+        await asyncio.sleep(1.0)
+
+
+def scan_line(status: dict[str, Any]) -> str:
+    """One scan in one line."""
+    moment = status["session"]["market_time"]
+    when = moment.astimezone(launch.IST).strftime("%Y-%m-%d %H:%M:%S") if moment else "—"
+    parts = [
+        when,
+        f"scan {status['scans']}",
+        f"{status['scan_ms']:.0f} ms",
+        f"equity ₹{status['equity']:,.2f}",
+        f"realised ₹{status['realised_pnl']:,.2f}",
+        f"open {status['open_positions']}",
+        f"trades today {status['trades_today']}",
+        status["risk_state"],
+    ]
+    if status["note"]:
+        parts.append(status["note"])
+    if not status["running"]:
+        parts.append("[bold]engine stopped[/bold]")
+    if status["degraded"]:
+        parts.append(f"[yellow]{status['degraded'][0]}[/yellow]")
+    return "  ".join(parts)
+
+
+@app.command()
+def status(data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Show what the running system is doing."""
+    with _readable_errors():
+        settings = _load(config, storage__data_dir=data_dir).settings
+        there = _require_running(settings)
+        answer = _get(f"{there.url}/api/engine/status", settings)
+        table = Table(show_header=False)
+        for key, value in answer.items():
+            table.add_row(key, json.dumps(value) if isinstance(value, dict | list) else str(value))
+        console.print(table)
+
+
+@app.command()
+def down(data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Stop the running system, in order."""
+    with _readable_errors():
+        settings = _load(config, storage__data_dir=data_dir).settings
+        there = _require_running(settings)
+        os.kill(there.pid, signal.SIGINT)
+        until = time.monotonic() + STOP_PATIENCE
+        with console.status(f"stopping pid {there.pid}"):
+            while launch.is_locked(settings.storage.data_dir):
+                if time.monotonic() > until:
+                    raise StopError(f"pid {there.pid} has not stopped in {STOP_PATIENCE:.0f} s")
+                time.sleep(0.1)
+        console.print("stopped")
+
+
+@app.command()
+def migrate(data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Bring the database to this version's schema."""
+    with _readable_errors():
+        settings = _load(config, storage__data_dir=data_dir).settings
+        lock = launch.DataDirLock(settings.storage.data_dir)
+        lock.acquire()
+        try:
+            with launch.database(settings, console.print):
+                console.print("the database is up to date")
+        finally:
+            lock.release()
+
+
+@app.command("config")
+def show_config(data_dir: DataDir = None, config: ConfigFile = None) -> None:
+    """Print every setting in force and where it came from; secrets are masked."""
+    with _readable_errors():
+        loaded = _load(config, storage__data_dir=data_dir)
+        table = Table("setting", "value", "from")
+        for key, value in sorted(_leaves(loaded.settings.model_dump())):
+            table.add_row(key, str(value), loaded.origins.get(key, "default"))
+        console.print(table)
+
+
+def _leaves(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{name}.")
+        elif name == "storage.database_url" and value is not None:
+            from hftray.storage.database import masked
+
+            yield name, masked(value.get_secret_value())
+        else:
+            yield name, ", ".join(value) if isinstance(value, tuple) else value
+
+
+def _require_running(settings: Settings) -> launch.Running:
+    there = launch.running(settings.storage.data_dir)
+    if there is None or not launch.is_locked(settings.storage.data_dir):
+        raise StopError(f"hftray does not run on {settings.storage.data_dir}")
+    return there
+
+
+def _get(url: str, settings: Settings) -> dict[str, Any]:
+    token = settings.server.api_token
+    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
+    try:
+        answer = httpx.get(url, headers=headers, timeout=10)
+        answer.raise_for_status()
+    except httpx.HTTPError as error:
+        raise StopError(f"{url}: {error}") from error
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+ENVIRONMENT_HELP = ", ".join(ENVIRONMENT)
+
+if __name__ == "__main__":
+    app()

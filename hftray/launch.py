@@ -1,0 +1,258 @@
+"""Starting and stopping the whole system from one process, in order.
+
+What is started is written to `<data-dir>/running.json`, so a second start on the same directory
+finds it and `hftray down` can end it.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from hftray.core.errors import ConfigError, RetryError, StopError
+from hftray.core.session import IST as IST
+from hftray.settings import Settings
+
+if TYPE_CHECKING:
+    from hftray.actors.handles import EngineHandle
+    from hftray.wiring import Plan
+
+Progress = Callable[[str], None]
+
+SERVE_APP = "hftray"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Where a started system answers."""
+
+    pid: int
+    url: str
+    mode: str
+    dashboard: str
+
+
+class DataDirLock:
+    """One system a data directory; the lock goes with the process that holds it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._dir = data_dir
+        self._file: IO[str] | None = None
+
+    def acquire(self) -> None:
+        """StopError says which process holds the directory."""
+        self._dir.mkdir(parents=True, exist_ok=True)
+        self._file = (self._dir / "lock").open("a+")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            there = running(self._dir)
+            where = f" (pid {there.pid}, {there.url})" if there else ""
+            raise StopError(
+                f"hftray already runs on {self._dir}{where}; "
+                "use another --data-dir, or `hftray down` first"
+            ) from None
+
+    def publish(self, state: Running) -> None:
+        """Tell other processes where the system answers."""
+        _state_file(self._dir).write_text(json.dumps(asdict(state)))
+
+    def release(self) -> None:
+        """Give the directory back."""
+        _state_file(self._dir).unlink(missing_ok=True)
+        if self._file is not None:
+            self._file.close()
+
+
+def running(data_dir: Path) -> Running | None:
+    """The system that says it runs on this directory."""
+    try:
+        return Running(**json.loads(_state_file(data_dir).read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def is_locked(data_dir: Path) -> bool:
+    """Whether a process holds the directory now."""
+    path = data_dir / "lock"
+    if not path.exists():
+        return False
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def _state_file(data_dir: Path) -> Path:
+    return data_dir / "running.json"
+
+
+def check_address(settings: Settings) -> None:
+    """Refuse an open address without a token, and a port that is taken, before anything starts."""
+    host, port = settings.server.host, settings.server.port
+    loopback = host in ("localhost", "::1") or host.startswith("127.")
+    if settings.server.api_token is None and not loopback:
+        raise ConfigError(
+            f"server.host: {host} can be reached by others; set HFTRAY_API_TOKEN or use 127.0.0.1"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise StopError(
+                f"server.port: {port} on {host} cannot be used ({error.strerror}); "
+                "set PORT or --port to a free one"
+            ) from error
+
+
+@contextlib.contextmanager
+def database(settings: Settings, say: Progress) -> Iterator[str]:
+    """The URL of a migrated database; an embedded server is stopped at the end."""
+    from hftray.storage import embedded
+    from hftray.wiring import prepare_database
+
+    given = settings.storage.database_url
+    server = None
+    if given is None:
+        say("starting PostgreSQL")
+        server = embedded.start(settings.storage.data_dir)
+        url = server.url
+    else:
+        url = given.get_secret_value()
+    try:
+        say("bringing the database up to date")
+        asyncio.run(prepare_database(settings, url))
+        yield url
+    finally:
+        if server is not None:
+            say("stopping PostgreSQL")
+            server.stop()
+
+
+class System:
+    """Database, Ray, actors and API, started in this order and stopped in the reverse one."""
+
+    def __init__(self, settings: Settings, ray_address: str | None, say: Progress) -> None:
+        self.say = say
+        self._settings = settings
+        self._address = ray_address
+        self._undo = contextlib.ExitStack()
+        self._handle: EngineHandle | None = None
+
+    @property
+    def engine(self) -> "EngineHandle":
+        """The engine actor."""
+        if self._handle is None:
+            raise StopError("the engine has not been started")
+        return self._handle
+
+    def start(self) -> str:
+        """Bring everything up and begin scanning; the address of Ray's dashboard."""
+        from hftray import wiring
+        from hftray.actors import handles
+
+        settings = self._settings
+        url = self._undo.enter_context(database(settings, self._tell))
+        self.say("reading market data")
+        plan = asyncio.run(wiring.plan(settings, url))
+        dashboard = self._connect_ray()
+        self.say(f"starting {len(plan.instruments) + 4} actors")
+        self._undo.callback(self._remove_actors)
+        asyncio.run(wiring.start_actors(plan))
+        self._serve(plan)
+        self._handle = handles.EngineHandle()
+        self.say("first scan")
+        asyncio.run(self._handle.start())
+        return dashboard
+
+    def _tell(self, text: str) -> None:
+        self.say(text)  # whoever listens now
+
+    def stop(self) -> None:
+        """Take down what was started."""
+        self._undo.close()
+
+    def _connect_ray(self) -> str:
+        private = self._undo.enter_context(tempfile.TemporaryDirectory(prefix="hftray-"))
+        prepare_ray_environment(Path(private))
+        import ray
+
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        own = self._address is None
+        self.say("starting Ray" if own else f"connecting to Ray at {self._address}")
+        # Shells need no whole core; what is declared here only limits how many may be placed.
+        cpus = max(4, 2 + len(self._settings.symbols) // 8) if own else None
+        context = ray.init(
+            address=self._address or "local",
+            namespace="hftray",
+            num_cpus=cpus,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        self._undo.callback(ray.shutdown)
+        self._undo.callback(lambda: self.say("stopping Ray" if own else "leaving Ray"))
+        return str(context.dashboard_url or "")
+
+    def _serve(self, plan: "Plan") -> None:
+        from ray import serve
+
+        from hftray.wiring import api_application
+
+        server = self._settings.server
+        self.say("starting the REST API")
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+        serve.start(http_options={"host": server.host, "port": server.port})
+        if self._address is not None:  # a cluster of our own goes with everything on it
+            self._undo.callback(lambda: serve.delete(SERVE_APP))
+        self._undo.callback(lambda: self.say("stopping the API"))
+        serve.run(api_application(plan), name=SERVE_APP, route_prefix="/")
+
+    def _remove_actors(self) -> None:
+        from hftray.actors import handles
+
+        self.say("stopping the engine")
+        if handles.ENGINE in handles.living():
+            with contextlib.suppress(RetryError):
+                asyncio.run(handles.EngineHandle().stop())
+        for name in handles.living():
+            handles.kill(name)
+
+
+def prepare_ray_environment(private: Path) -> None:
+    """Files and ports of its own for this cluster; what the user has set already stays."""
+    defaults = {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(private / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(private / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(private),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(private / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        # Twenty small actors on two cores are intended; without this Ray warns about them.
+        "RAY_worker_maximum_startup_concurrency": "8",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def free_port() -> int:
+    """A TCP port of this machine that nobody uses at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,321 @@
+"""The one place where everything is put together.
+
+The builders import what they build inside the function: they are sent to actors, and an actor
+should load only what it needs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hftray import __version__
+from hftray.actors import handles
+from hftray.actors.broker import BrokerShell
+from hftray.actors.engine import EngineOptions, EngineShell
+from hftray.actors.persistence import PersistenceShell
+from hftray.actors.risk import RiskShell
+from hftray.actors.symbol import SymbolShell
+from hftray.core.errors import ConfigError, NotFound, StopError
+from hftray.core.ledger import RunInfo
+from hftray.core.market import Instrument
+from hftray.core.risk import RiskBook
+from hftray.core.session import IST
+from hftray.ports import Broker, Feed, Ledger
+from hftray.settings import Settings, default_file, load, read_yaml
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from hftray.storage.catalog import Catalog
+
+EXCHANGE_BOOK = "exchange.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything the actors are built from, resolved once by the process that starts them."""
+
+    settings: Settings
+    database_url: str = field(repr=False)
+    instruments: Mapping[str, Instrument]
+    start_day: date
+    feed_interval: float
+
+    @property
+    def mode(self) -> str:
+        """simulation or replay; the broker modes come with the Groww adapter."""
+        return self.settings.effective_mode
+
+    @property
+    def source(self) -> str:
+        """What makes a run continue: the same market again."""
+        if self.mode == "replay":
+            chosen = self.settings.replay
+            return f"{chosen.data} {chosen.from_day or ''}..{chosen.to_day or ''}"
+        return f"seed {self.settings.simulation.seed}"
+
+
+async def plan(settings: Settings, database_url: str) -> Plan:
+    """Resolve mode, symbols and instruments. ConfigError names what is wrong."""
+    mode = settings.effective_mode
+    if mode in ("paper", "live"):
+        raise ConfigError(
+            f"mode {mode}: the Groww adapter is not part of this version; "
+            "use --mode simulation or --mode replay"
+        )
+    if mode == "replay" and settings.replay.data is None:
+        raise ConfigError("replay.data: name a folder or file of candles (--data DIR)")
+    start_day = settings.simulation.start_day or datetime.now(IST).date()
+    feed = build_feed(settings, start_day)
+    known = await feed.instruments()
+    missing = [symbol for symbol in settings.symbols if symbol not in known]
+    if missing:
+        raise ConfigError(
+            f"symbols: {', '.join(missing)} not known in mode {mode}; "
+            f"known are {', '.join(sorted(known))}"
+        )
+    chosen = {symbol: known[symbol] for symbol in settings.symbols}
+    return Plan(settings, database_url, chosen, start_day, feed.interval)
+
+
+def build_feed(settings: Settings, start_day: date) -> Feed:
+    """The market of the mode."""
+    from hftray.adapters.calendar import SessionCalendar
+    from hftray.adapters.instruments import Listings
+
+    listings = Listings.from_mapping(read_yaml(default_file("instruments.yaml")))
+    calendar = SessionCalendar.from_mapping(read_yaml(default_file("sessions.yaml")))
+    rules = settings.trading_rules().session
+    if settings.effective_mode == "replay":
+        from hftray.adapters.replay import ReplayFeed
+
+        chosen = settings.replay
+        if chosen.data is None:
+            raise StopError("replay.data is not set")
+        return ReplayFeed(
+            chosen.data,
+            listings,
+            calendar,
+            rules=rules,
+            strict=chosen.strict,
+            from_day=chosen.from_day,
+            to_day=chosen.to_day,
+            common_sessions=chosen.common_sessions,
+        )
+    from hftray.adapters.simulated_market import SimulatedFeed
+
+    return SimulatedFeed(
+        listings,
+        calendar,
+        seed=settings.simulation.seed,
+        start_day=start_day,
+        rules=rules,
+        candle_minutes=settings.signals.candle_minutes,
+        ticks_per_candle=settings.simulation.ticks_per_candle,
+    )
+
+
+def build_broker(settings: Settings, instruments: Mapping[str, Instrument]) -> Broker:
+    """The simulated exchange; its book is a file of the data directory."""
+    from hftray.adapters.simulated_exchange import SimulatedExchange
+
+    chosen = settings.simulation
+    return SimulatedExchange(
+        settings.storage.data_dir / EXCHANGE_BOOK,
+        instruments,
+        slippage_bps=chosen.slippage_bps,
+        reject_rate=chosen.reject_rate,
+        partial_fill_rate=chosen.partial_fill_rate,
+        seed=chosen.seed,
+    )
+
+
+def build_ledger(database_url: str) -> Ledger:
+    """The ledger in PostgreSQL."""
+    from hftray.storage.database import connect
+    from hftray.storage.ledger import PostgresLedger
+
+    return PostgresLedger(connect(database_url))
+
+
+def build_book(
+    settings: Settings, instruments: Mapping[str, Instrument], run: RunInfo, epoch_floor: int
+) -> RiskBook:
+    """An empty risk book of a run."""
+    from hftray.core.charges import ChargeSchedule
+
+    rules = settings.trading_rules()
+    return RiskBook(
+        run=run,
+        limits=rules.risk,
+        exits=rules.exits,
+        charges=ChargeSchedule.from_mapping(read_yaml(default_file("charges.yaml"))),
+        instruments=instruments,
+        epoch_floor=epoch_floor,
+    )
+
+
+async def prepare_database(settings: Settings, database_url: str) -> None:
+    """Bring the schema up to date and seed it once. SchemaError, StopError."""
+    from hftray.storage.database import connect
+    from hftray.storage.schema import migrate, seed
+    from hftray.strategies.defaults import default_strategies
+
+    await migrate(database_url)
+    engine = connect(database_url)
+    try:
+        await seed(
+            engine,
+            default_strategies(),
+            user_id=settings.storage.user_id,
+            initial_capital=settings.initial_capital,
+        )
+    finally:
+        await engine.dispose()
+
+
+def engine_options(chosen: Plan, interval: float) -> EngineOptions:
+    """How fast the loop runs: market seconds a step over the speed."""
+    settings = chosen.settings
+    section = settings.replay if chosen.mode == "replay" else settings.simulation
+    return EngineOptions(
+        interval=interval / section.speed if section.speed else 0.0,
+        closed_interval=0.0,  # generated and replayed markets skip closed hours
+        scan_timeout=settings.engine.scan_timeout,
+        snapshot_interval=settings.engine.snapshot_interval,
+        signal_log=settings.engine.signal_log,
+        failures_before_reducing=settings.engine.failures_before_reducing,
+        equity_interval=settings.engine.equity_interval,
+        source=chosen.source,
+    )
+
+
+async def start_actors(chosen: Plan) -> RunInfo:
+    """Create all actors on the connected cluster; the run they work on.
+
+    StopError when hftray's actors already live there.
+    """
+    settings = chosen.settings
+    there = handles.living()
+    if there:
+        raise StopError(f"hftray already runs on this Ray cluster (actors {', '.join(there)})")
+    rules = settings.trading_rules()
+    ledger, risk, broker = handles.LedgerHandle(), handles.RiskHandle(), handles.BrokerHandle()
+    capital = await account_capital(settings, chosen.database_url)
+    handles.create(
+        handles.PERSISTENCE, PersistenceShell, partial(build_ledger, chosen.database_url)
+    )
+    run = await ledger.open_run(chosen.mode, chosen.source, settings.storage.user_id, capital)
+    book = partial(build_book, settings, chosen.instruments)
+    handles.create(handles.RISK, RiskShell, run, book, ledger)
+    handles.create(handles.BROKER, BrokerShell, partial(build_broker, settings, chosen.instruments))
+    symbols = {}
+    for symbol, instrument in chosen.instruments.items():
+        name = handles.symbol_actor(symbol)
+        handles.create(name, SymbolShell, instrument, rules, risk, broker, num_cpus=0.1)
+        symbols[symbol] = handles.SymbolHandle(name)
+    handles.create(
+        handles.ENGINE,
+        EngineShell,
+        run,
+        rules,
+        engine_options(chosen, chosen.feed_interval),
+        partial(build_feed, settings, chosen.start_day),
+        symbols,
+        broker=broker,
+        risk=risk,
+        ledger=ledger,
+    )
+    return run
+
+
+async def account_capital(settings: Settings, database_url: str) -> Decimal:
+    """What a new run of the configured user starts with. ConfigError for an unknown user."""
+    from hftray.storage.database import connect
+
+    engine = connect(database_url)
+    try:
+        user = await build_catalog(settings, engine).get_user(settings.storage.user_id)
+        return user.initial_capital
+    except NotFound as error:
+        raise ConfigError(f"storage.user_id: {error}") from error
+    finally:
+        await engine.dispose()
+
+
+def build_catalog(settings: Settings, engine: "AsyncEngine") -> "Catalog":
+    """Users, strategies and the record, for the API."""
+    from hftray.storage.catalog import Catalog
+    from hftray.storage.secrets import SecretBox
+
+    return Catalog(engine, SecretBox.open(settings.storage.data_dir))
+
+
+class ApiReplica:
+    """One replica of the REST API on Ray Serve."""
+
+    async def __init__(self, chosen: Plan) -> None:  # type: ignore[misc]  # Serve awaits it
+        from hftray.api.app import create_app
+        from hftray.api.dependencies import ApiSettings, Services
+        from hftray.api.engine_desk import EngineDesk
+        from hftray.backtest.runner import run_backtest
+        from hftray.storage.database import connect
+
+        settings = chosen.settings
+        catalog = build_catalog(settings, connect(chosen.database_url))
+        feed = partial(build_feed, settings, chosen.start_day)
+        rules, slippage = settings.trading_rules(), settings.simulation.slippage_bps
+        backtest = partial(run_backtest, feed, partial(build_book, settings), rules, slippage)
+        desk = EngineDesk(settings.symbols, catalog, backtest)
+        await desk.follow()
+        token = settings.server.api_token
+        secret = token.get_secret_value() if token else None
+        self._app = create_app(
+            Services(catalog, desk, ApiSettings(__version__, settings.storage.user_id, secret))
+        )
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return self._app
+
+
+class StandaloneReplica(ApiReplica):
+    """A replica that starts what it does not find: database, actors, the scanning itself."""
+
+    async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits it
+        from hftray.storage import embedded
+
+        settings = load().settings
+        given = settings.storage.database_url
+        url = given.get_secret_value() if given else embedded.start(settings.storage.data_dir).url
+        await prepare_database(settings, url)
+        chosen = await plan(settings, url)
+        if handles.ENGINE not in handles.living():
+            await start_actors(chosen)
+            await handles.EngineHandle().start()
+        await super().__init__(chosen)
+
+
+def api_application(chosen: Plan) -> "Application":
+    """The bound Serve application over actors that run already."""
+    return _deployment(ApiReplica, chosen.settings.server.replicas).bind(chosen)
+
+
+def standalone_application() -> "Application":
+    """The bound Serve application for `serve run` and `serve deploy`."""
+    return _deployment(StandaloneReplica, 1).bind()
+
+
+def _deployment(replica: type, replicas: int) -> Any:
+    from ray import serve
+
+    configure = serve.deployment(
+        name="api",
+        num_replicas=replicas,
+        ray_actor_options={"num_cpus": 0},
+        graceful_shutdown_timeout_s=2,
+    )
+    return configure(serve.ingress()(replica))

@@ -1,0 +1,226 @@
+"""The simulated exchange: when orders trade, at what price, and what survives a crash."""
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from hftray.adapters.simulated_exchange import SimulatedExchange
+from hftray.core.errors import OrderRejected
+from hftray.core.market import Candle, Instrument, Tick
+from hftray.core.orders import Leg, Order, OrderStatus, Side
+from hftray.core.session import IST, SessionRules, trading_session
+from hftray.ports import MarketBatch
+
+SHARES = {name: Instrument(name, tick_size=Decimal("0.05")) for name in ("TCS", "ITC")}
+OPEN = datetime(2026, 11, 20, 9, 15, tzinfo=IST)
+CLOSE = datetime(2026, 11, 20, 15, 15, tzinfo=IST)
+ENTRY = Order("E1", "TCS", "NSE", Leg.ENTRY, Side.BUY, 10, OPEN)
+EXIT = replace(ENTRY, reference="X1", leg=Leg.EXIT, side=Side.SELL)
+
+
+def exchange(path="…", **options) -> SimulatedExchange:
+    return SimulatedExchange(":memory:" if path == "…" else path, SHARES, **options)
+
+
+def sessions(day: date) -> dict:
+    shift = day - OPEN.date()
+    today = trading_session(day, OPEN + shift, CLOSE + shift, SessionRules())
+    return dict.fromkeys(SHARES, today)
+
+
+def tick(minute: int, price: float, symbol: str = "TCS") -> MarketBatch:
+    now = OPEN + timedelta(minutes=minute)
+    trade = Tick(symbol, now, price, 100)
+    return MarketBatch(now=now, open=True, sessions=sessions(now.date()), ticks={symbol: trade})
+
+
+def bar(number: int, opened: float, high: float, low: float, close: float) -> MarketBatch:
+    time = OPEN + timedelta(minutes=5 * (number - 1))
+    now = time + timedelta(minutes=5)
+    candle = Candle("TCS", time, opened, high, low, close, 100)
+    return MarketBatch(now=now, open=True, sessions=sessions(now.date()), candles={"TCS": candle})
+
+
+def closed(now: datetime = CLOSE) -> MarketBatch:
+    return MarketBatch(now=now, open=False)
+
+
+async def test_an_order_trades_at_the_tick_after_the_one_it_was_decided_on():
+    broker = exchange(slippage_bps=10)
+    await broker.on_market(tick(0, 100.0))
+    assert (await broker.place(ENTRY)).status is OrderStatus.WORKING
+    assert await broker.on_market(tick(1, 55.0, "ITC")) == []
+    [report] = await broker.on_market(tick(2, 101.0))
+    assert (report.status, report.average_price) == (OrderStatus.FILLED, Decimal("101.15"))
+    assert report.time == OPEN + timedelta(minutes=2)
+    assert await broker.on_market(tick(3, 102.0)) == []
+
+
+async def test_with_candles_an_order_trades_at_the_next_open():
+    broker = exchange()
+    await broker.on_market(bar(1, 100, 101, 99, 100))
+    await broker.place(replace(ENTRY, time=OPEN + timedelta(minutes=5)))
+    [report] = await broker.on_market(bar(2, 100.5, 103, 98, 102))
+    assert report.average_price == Decimal("100.50")
+
+
+async def test_a_touched_level_trades_inside_the_candle_that_touched_it():
+    broker = exchange()
+    await broker.on_market(bar(1, 100, 101, 99, 100))
+    await broker.on_market(bar(2, 99, 100, 94, 96))
+    stop = replace(EXIT, time=OPEN + timedelta(minutes=10), trigger=Decimal("95.00"))
+    report = await broker.place(stop)
+    assert (report.status, report.average_price) == (OrderStatus.FILLED, Decimal("95.00"))
+    assert await broker.on_market(bar(3, 96, 97, 95, 96)) == []
+
+
+async def test_a_level_the_market_jumped_over_trades_at_the_open():
+    broker = exchange()
+    await broker.on_market(bar(1, 100, 101, 99, 100))
+    await broker.on_market(bar(2, 93, 97, 92, 96))
+    stop = replace(EXIT, time=OPEN + timedelta(minutes=10), trigger=Decimal("95.00"))
+    assert (await broker.place(stop)).average_price == Decimal("93.00")
+
+
+async def test_a_level_touched_in_the_candle_of_the_entry_is_judged_from_the_entry():
+    # The close before (90) lies under the stop (95), the entry at the open (100) above it.
+    broker = exchange()
+    await broker.on_market(bar(1, 91, 92, 89, 90))
+    await broker.place(replace(ENTRY, time=OPEN + timedelta(minutes=5)))
+    [entered] = await broker.on_market(bar(2, 100, 101, 94, 96))
+    assert entered.average_price == Decimal("100.00")
+    stop = replace(EXIT, time=OPEN + timedelta(minutes=10), trigger=Decimal("95.00"))
+    assert (await broker.place(stop)).average_price == Decimal("95.00")
+
+
+async def test_without_a_candle_a_triggered_order_waits_for_the_next_price():
+    broker = exchange()
+    await broker.on_market(tick(0, 100.0))
+    report = await broker.place(replace(EXIT, trigger=Decimal("99.00")))
+    assert report.status is OrderStatus.WORKING
+    [filled] = await broker.on_market(tick(1, 98.0))
+    assert filled.average_price == Decimal("98.00")
+
+
+@pytest.mark.parametrize("end", [closed(), tick(24 * 60, 120.0)], ids=["closed", "next day"])
+async def test_the_sessions_end_fills_exits_at_the_last_price_and_withdraws_entries(end):
+    broker = exchange()
+    await broker.on_market(tick(0, 100.0))
+    await broker.place(replace(ENTRY, limit_price=Decimal("50.00")))
+    await broker.place(replace(EXIT, limit_price=Decimal("200.00")))
+    assert await broker.on_market(tick(1, 101.0)) == []
+    reports = {report.reference: report for report in await broker.on_market(end)}
+    assert reports["E1"].status is OrderStatus.CANCELLED
+    assert reports["E1"].filled_quantity == 0
+    assert reports["X1"].status is OrderStatus.FILLED
+    assert reports["X1"].average_price == Decimal("101.00")
+
+
+async def test_an_exit_decided_on_the_last_candle_still_goes_that_day():
+    broker = exchange()
+    last = bar(72, 100, 101, 99, 100.5)
+    assert last.now == CLOSE
+    await broker.on_market(last)
+    await broker.place(replace(EXIT, time=CLOSE))
+    [report] = await broker.on_market(closed())
+    assert (report.status, report.average_price) == (OrderStatus.FILLED, Decimal("100.50"))
+
+
+async def test_a_symbols_session_may_end_before_the_markets():
+    broker = exchange()
+    await broker.on_market(tick(0, 100.0))
+    await broker.place(EXIT)
+    others = {"ITC": sessions(OPEN.date())["ITC"]}
+    batch = MarketBatch(now=CLOSE, open=True, sessions=others)
+    [report] = await broker.on_market(batch)
+    assert report.average_price == Decimal("100.00")
+
+
+async def test_an_order_placed_while_the_market_is_closed_waits_for_the_opening():
+    broker = exchange()
+    await broker.on_market(tick(0, 100.0))
+    await broker.on_market(closed())
+    await broker.place(replace(EXIT, time=CLOSE))
+    assert await broker.on_market(closed(CLOSE + timedelta(hours=1))) == []
+    [report] = await broker.on_market(tick(24 * 60, 97.0))
+    assert report.average_price == Decimal("97.00")
+
+
+async def test_a_partial_fill_is_completed_at_the_following_step():
+    broker = exchange(partial_fill_rate=1.0)
+    await broker.on_market(tick(0, 100.0))
+    await broker.place(ENTRY)
+    [first] = await broker.on_market(tick(1, 100.0))
+    assert first.status is OrderStatus.WORKING
+    assert 0 < first.filled_quantity < 10
+    [second] = await broker.on_market(tick(2, 110.0))
+    assert (second.status, second.filled_quantity) == (OrderStatus.FILLED, 10)
+    paid = sum(fill.price * fill.quantity for fill in second.executions)
+    assert second.average_price == pytest.approx(paid / 10, abs=Decimal("0.0001"))
+    assert len({fill.trade_id for fill in second.executions}) == 2
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        replace(ENTRY, symbol="NONE"),
+        replace(ENTRY, quantity=0),
+        replace(ENTRY, limit_price=Decimal(0)),
+    ],
+)
+async def test_a_bad_order_is_refused_every_time_and_stays_in_the_book(order):
+    broker = exchange()
+    for _ in range(2):
+        with pytest.raises(OrderRejected):
+            await broker.place(order)
+    report = await broker.report(order.reference)
+    assert report is not None
+    assert report.status is OrderStatus.REJECTED
+    assert report.reason
+
+
+async def test_the_book_survives_a_crash_at_any_point(tmp_path):
+    # One life without interruption, one that is thrown away and reopened after every call.
+    steps = [tick(minute, 100.0 + minute) for minute in range(1, 4)] + [closed()]
+    orders = [ENTRY, replace(EXIT, limit_price=Decimal("150"))]
+    options = {"slippage_bps": 5.0, "partial_fill_rate": 1.0, "seed": 4}
+    steady = exchange(tmp_path / "steady.db", **options)
+    await steady.on_market(tick(0, 100.0))
+    for order in orders:
+        await steady.place(order)
+    shaken = exchange(tmp_path / "shaken.db", **options)
+    await shaken.on_market(tick(0, 100.0))
+    for order in orders:
+        await shaken.place(order)
+    for step in steps:
+        shaken = exchange(tmp_path / "shaken.db", **options)  # the old one is never closed
+        assert await shaken.on_market(step) == await steady.on_market(step)
+        assert await shaken.on_market(step) == []  # passed again after a restart
+    assert await shaken.reports() == await steady.reports()
+    assert {r.status for r in await shaken.reports()} == {OrderStatus.FILLED}
+
+
+async def test_a_market_without_working_orders_writes_nothing(tmp_path):
+    path = tmp_path / "book.db"
+    broker = exchange(path)
+    await broker.on_market(tick(0, 100.0))
+    await broker.place(ENTRY)
+    await broker.on_market(tick(1, 100.0))
+    size = path.with_name("book.db-wal").stat().st_size
+    for minute in range(2, 50):
+        await broker.on_market(tick(minute, 100.0))
+    assert path.with_name("book.db-wal").stat().st_size == size
+
+
+async def test_an_order_of_a_symbol_that_is_no_longer_traded_is_left_alone(tmp_path):
+    broker = exchange(tmp_path / "book.db")
+    await broker.on_market(tick(0, 100.0))
+    await broker.place(ENTRY)
+    await broker.close()
+    smaller = SimulatedExchange(tmp_path / "book.db", {"ITC": SHARES["ITC"]})
+    assert await smaller.on_market(tick(1, 100.0)) == []
+    report = await smaller.report("E1")
+    assert report is not None
+    assert report.status is OrderStatus.WORKING
