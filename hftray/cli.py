@@ -55,6 +55,9 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the API.")] = None,
     data_dir: DataDir = None,
+    strict: Annotated[
+        bool | None, typer.Option("--strict", help="Replay: stop at the first malformed row.")
+    ] = None,
     ray_address: Annotated[
         str | None, typer.Option(help="A running Ray cluster; default: start one.")
     ] = None,
@@ -68,6 +71,7 @@ def up(
             symbols=symbols.split(",") if symbols else None,
             replay__data=data.expanduser().absolute() if data else None,
             replay__speed=speed,
+            replay__strict=strict,
             simulation__speed=speed,
             simulation__seed=seed,
             server__host=host,
@@ -89,15 +93,19 @@ def _run(settings: Settings, ray_address: str | None) -> None:
         with console.status("starting") as status:
             system = launch.System(settings, ray_address, status.update)
             stack.callback(_stop_calmly, system)
-            dashboard = system.start()
+            system.start()
         _interruptible()  # Ray put handlers of its own in place
         url = f"http://{settings.server.host}:{settings.server.port}"
-        lock.publish(launch.Running(os.getpid(), url, mode, dashboard))
+        lock.publish(launch.Running(os.getpid(), url, mode, system.dashboard))
         console.print(f"API      {url}   documentation {url}/docs")
-        console.print(f"Ray      http://{dashboard}" if dashboard else "Ray      (no dashboard)")
+        console.print(f"Ray      {_dashboard(system)}")
         console.print(f"Files    {settings.storage.data_dir}")
         console.print("Ctrl-C stops everything.\n")
         _follow(system)
+
+
+def _dashboard(system: launch.System) -> str:
+    return f"http://{system.dashboard}" if system.dashboard else "(no dashboard)"
 
 
 def _stop_calmly(system: launch.System) -> None:
@@ -138,7 +146,7 @@ async def _print_scans(system: launch.System) -> None:
             await asyncio.sleep(1.0)
             continue
         status = picture.get("status", {})
-        if status.get("scans", -1) != scans:
+        if status.get("scans") and status["scans"] != scans:
             scans = status["scans"]
             console.print(scan_line(status), soft_wrap=True)
         await asyncio.sleep(1.0)

@@ -23,6 +23,7 @@ from hftray.settings import Settings
 
 if TYPE_CHECKING:
     from hftray.actors.handles import EngineHandle
+    from hftray.core.ledger import RunInfo
     from hftray.wiring import Plan
 
 Progress = Callable[[str], None]
@@ -146,6 +147,7 @@ class System:
 
     def __init__(self, settings: Settings, ray_address: str | None, say: Progress) -> None:
         self.say = say
+        self.dashboard = ""
         self._settings = settings
         self._address = ray_address
         self._undo = contextlib.ExitStack()
@@ -158,8 +160,14 @@ class System:
             raise StopError("the engine has not been started")
         return self._handle
 
-    def start(self) -> str:
-        """Bring everything up and begin scanning; the address of Ray's dashboard."""
+    def start(self) -> None:
+        """Bring everything up and begin scanning."""
+        self.prepare(serve_api=True)
+        self.say("first scan")
+        asyncio.run(self.engine.start())
+
+    def prepare(self, *, serve_api: bool) -> "tuple[Plan, RunInfo]":
+        """Bring everything up without scanning."""
         from hftray import wiring
         from hftray.actors import handles
 
@@ -167,15 +175,14 @@ class System:
         url = self._undo.enter_context(database(settings, self._tell))
         self.say("reading market data")
         plan = asyncio.run(wiring.plan(settings, url))
-        dashboard = self._connect_ray()
+        self.dashboard = self._connect_ray()
         self.say(f"starting {len(plan.instruments) + 4} actors")
         self._undo.callback(self._remove_actors)
-        asyncio.run(wiring.start_actors(plan))
-        self._serve(plan)
+        run = asyncio.run(wiring.start_actors(plan))
+        if serve_api:
+            self._serve(plan)
         self._handle = handles.EngineHandle()
-        self.say("first scan")
-        asyncio.run(self._handle.start())
-        return dashboard
+        return plan, run
 
     def _tell(self, text: str) -> None:
         self.say(text)  # whoever listens now

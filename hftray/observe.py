@@ -4,16 +4,19 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 _SECRET_KEY = re.compile(r"token|secret|password|api_?key|authorization", re.IGNORECASE)
-_URL_PASSWORD = re.compile(r"(://[^:/@\s]+:)[^@\s]+@")
+# Up to the last @, as a password may hold one itself.
+_URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S+@")
+_QUERY_PASSWORD = re.compile(r"(\bpassword=)[^&\s]+", re.IGNORECASE)
 
 
 def mask(text: str) -> str:
     """The text without the passwords of URLs in it."""
-    return _URL_PASSWORD.sub(r"\1***@", text)
+    return _QUERY_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1***@", text))
 
 
 class StructuredLogger:
@@ -42,16 +45,22 @@ class StructuredLogger:
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "level": logging.getLevelName(level).lower(),
             "component": self._name,
-            "event": event,
+            "event": mask(event),
             **{key: _shown(key, value) for key, value in facts.items()},
         }
-        self._log.log(level, json.dumps(record, default=str))
+        self._log.log(level, json.dumps(record))
 
 
 def _shown(key: str, value: Any) -> Any:
     if _SECRET_KEY.search(key):
         return "***"
-    return mask(value) if isinstance(value, str) else value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(name): _shown(str(name), inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_shown("", inner) for inner in value]
+    return mask(str(value))
 
 
 def logger(name: str) -> StructuredLogger:

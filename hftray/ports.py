@@ -112,11 +112,15 @@ class Ledger(Protocol):
     async def open_run(
         self, mode: str, source: str, user_id: str, initial_capital: Decimal
     ) -> RunInfo:
-        """The unfinished run of this mode and source, or a new one."""
+        """The user's unfinished run of this mode and source, or a new one. NotFound."""
         ...
 
     async def finish_run(self, run_id: int, time: datetime) -> None:
         """The run's data is at its end; the next `open_run` begins a new one."""
+        ...
+
+    async def set_scanning(self, run_id: int, scanning: bool) -> None:
+        """Remember whether the engine is meant to scan, for when its process comes back."""
         ...
 
     async def append(self, events: Sequence[LedgerEvent]) -> None:

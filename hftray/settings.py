@@ -33,12 +33,13 @@ ENVIRONMENT = {
     "HFTRAY_DATA_DIR": "storage.data_dir",
     "HFTRAY_SECRET_KEY": "storage.secret_key",
 }
+ENVIRONMENT_ONLY = ("groww.api_key", "groww.api_secret", "server.api_token", "storage.secret_key")
 
 
 class Section(BaseModel):
     """One block of the configuration; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class RiskSection(Section):
@@ -212,6 +213,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text: {error.reason}") from error
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -236,7 +239,7 @@ def load(
     env = os.environ if environment is None else environment
     layers = [("config/hftray.yaml", _flatten(read_yaml(default_file("hftray.yaml"))))]
     if config is not None:
-        layers.append((str(config), _flatten(read_yaml(config))))
+        layers.append((str(config), _own_file(config)))
     layers += [(f"environment {name}", {key: value}) for name, key, value in _from(env)]
     given = {key: value for key, value in (flags or {}).items() if value is not None}
     layers.append(("command line", given))
@@ -244,12 +247,26 @@ def load(
     origins: dict[str, str] = {}
     for origin, layer in layers:
         for key, value in layer.items():
+            if value is None and any(known.startswith(f"{key}.") for known in values):
+                continue  # a section in which every line is a comment
             values[key] = value
             origins[key] = origin
     try:
-        return Loaded(Settings.model_validate(_nest(values)), origins)
+        return Loaded(Settings.model_validate(_nest(values, origins)), origins)
     except ValidationError as error:
         raise ConfigError(_explain(error, origins)) from error
+
+
+def _own_file(path: Path) -> dict[str, Any]:
+    flat = _flatten(read_yaml(path))
+    for key in ENVIRONMENT_ONLY:
+        if key in flat:
+            name = next(name for name, target in ENVIRONMENT.items() if target == key)
+            raise ConfigError(
+                f"{key} (from {path}): a secret belongs in no file; set the environment "
+                f"variable {name}"
+            )
+    return flat
 
 
 def _from(env: Mapping[str, str]) -> list[tuple[str, str, Any]]:
@@ -277,7 +294,7 @@ def _flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+def _nest(flat: Mapping[str, Any], origins: Mapping[str, str]) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for name, value in flat.items():
         *parents, leaf = name.split(".")
@@ -285,7 +302,9 @@ def _nest(flat: Mapping[str, Any]) -> dict[str, Any]:
         for parent in parents:
             here = here.setdefault(parent, {})
             if not isinstance(here, dict):
-                raise ConfigError(f"{name}: '{parent}' is a value, not a section")
+                raise ConfigError(
+                    f"{name} (from {origins[name]}): '{parent}' is a value, not a section"
+                )
         here[leaf] = value
     return nested
 
@@ -294,13 +313,27 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
     lines = []
     for fault in error.errors():
         key = ".".join(str(part) for part in fault["loc"])
-        origin = next((o for k, o in origins.items() if k == key or k.startswith(f"{key}.")), "")
+        origin = _origin(key, origins)
         where = f" (from {origin})" if origin else ""
         if fault["type"] == "extra_forbidden":
             lines.append(f"{key}{where}: unknown key; allowed here: {_allowed(fault['loc'][:-1])}")
+        elif fault["type"] == "model_type":
+            lines.append(f"{key}{where}: not a section; allowed in it: {_allowed(fault['loc'])}")
         else:
             lines.append(f"{key}{where}: {fault['msg']}")
     return "\n".join(lines)
+
+
+def _origin(key: str, origins: Mapping[str, str]) -> str:
+    """Of the key, of what lies below it (a section), or above it (an element of a list)."""
+    if key in origins:
+        return origins[key]
+    related = (
+        origin
+        for name, origin in origins.items()
+        if name.startswith(f"{key}.") or key.startswith(f"{name}.")
+    )
+    return next(related, "")
 
 
 def _allowed(path: tuple[int | str, ...]) -> str:

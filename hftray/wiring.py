@@ -11,10 +11,10 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hftray import __version__
+from hftray import __version__, observe
 from hftray.actors import handles
 from hftray.actors.broker import BrokerShell
-from hftray.actors.engine import EngineOptions, EngineShell
+from hftray.actors.engine import EngineActor, EngineOptions
 from hftray.actors.persistence import PersistenceShell
 from hftray.actors.risk import RiskShell
 from hftray.actors.symbol import SymbolShell
@@ -101,6 +101,7 @@ def build_feed(settings: Settings, start_day: date) -> Feed:
             listings,
             calendar,
             rules=rules,
+            candle_minutes=settings.signals.candle_minutes,
             strict=chosen.strict,
             from_day=chosen.from_day,
             to_day=chosen.to_day,
@@ -220,7 +221,7 @@ async def start_actors(chosen: Plan) -> RunInfo:
         symbols[symbol] = handles.SymbolHandle(name)
     handles.create(
         handles.ENGINE,
-        EngineShell,
+        EngineActor,
         run,
         rules,
         engine_options(chosen, chosen.feed_interval),
@@ -265,6 +266,7 @@ class ApiReplica:
         from hftray.backtest.runner import run_backtest
         from hftray.storage.database import connect
 
+        observe.configure()
         settings = chosen.settings
         catalog = build_catalog(settings, connect(chosen.database_url))
         feed = partial(build_feed, settings, chosen.start_day)

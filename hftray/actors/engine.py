@@ -61,6 +61,7 @@ class EngineShell:
         self._progress = Progress()
         self._scanner = self._new_scanner(build_feed())
         self._loop_task: asyncio.Task[None] | None = None
+        self._scanning = False
         self._stopping = asyncio.Event()
         self._roster_due = 0.0
         self._ended = False
@@ -82,8 +83,9 @@ class EngineShell:
             elif self._ended and not self.running:
                 await self._open_run(self._run.user_id, capital or self._run.initial_capital)
             if not self.running:
-                self._stopping.clear()
-                self._loop_task = asyncio.create_task(self._loop())
+                await self._halt_loop()
+                await self._ledger.set_scanning(self._run.run_id, True)
+                self._begin()
                 await self._publish()
             return self._status()
 
@@ -91,13 +93,15 @@ class EngineShell:
         """End scanning after the present scan; positions stay in the ledger. Idempotent."""
         async with self._command:
             await self._halt_loop()
+            await self._ledger.set_scanning(self._run.run_id, False)
             return self._status()
 
     async def kill(self, reason: str, actor: str) -> dict[str, Any]:
         """No entries, cancel working orders, flatten; scans if need be until all is flat."""
         view = await self._risk.change_state("kill", reason, actor)
         self._scanner.view = view
-        return await self.start()
+        await self._publish()
+        return self._status() if self._ended else await self.start()
 
     async def resume(self, reason: str, actor: str) -> dict[str, Any]:
         """Back to trading after a kill or a reduction; on record with the reason."""
@@ -110,12 +114,34 @@ class EngineShell:
         """Read the strategies again before the next scan."""
         self._roster_due = 0.0
 
+    async def rejoin(self) -> None:
+        """After the process came back: go on as the ledger says the engine was told to."""
+        while True:
+            try:
+                async with self._command:
+                    state = await self._risk.run_state()
+                    if state.scanning and not self.running:
+                        log.info("scanning goes on", run=state.run.run_id)
+                        if state.run != self._run:
+                            self._run = state.run
+                            self._scanner = self._new_scanner(self._build_feed())
+                        self._begin()
+                return
+            except RetryError as error:
+                log.warning("cannot rejoin yet", reason=str(error))
+                await asyncio.sleep(1.0)
+
+    def _begin(self) -> None:
+        self._stopping.clear()
+        self._scanning = True
+        self._loop_task = asyncio.create_task(self._loop())
+
     # Reads
 
     @property
     def running(self) -> bool:
-        """Whether the loop is alive."""
-        return self._loop_task is not None and not self._loop_task.done()
+        """Whether the loop scans."""
+        return self._scanning
 
     async def candles(self, symbol: str, limit: int) -> list[Candle]:
         """The newest closed candles of any symbol the feed knows. NotFound."""
@@ -153,6 +179,7 @@ class EngineShell:
             log.error("engine stopped by a fault", error=repr(error))
             raise
         finally:
+            self._scanning = False
             await self._scanner.flush()
             await self._publish()
 
@@ -217,7 +244,7 @@ class EngineShell:
         if self._loop_task is None:
             return
         self._stopping.set()
-        await self._loop_task
+        await asyncio.wait([self._loop_task])  # a fault that ended it is in the log and the note
         self._loop_task = None
         self._scanner.mark_equity_now(self._market_time())
         await self._scanner.flush()
@@ -226,10 +253,10 @@ class EngineShell:
     # Accounts
 
     async def _change_user(self, user_id: str, capital: Decimal) -> None:
-        held = [r.symbol for r in self._scanner.reports.values() if r.position is not None]
+        held = sorted(held.symbol for held in (await self._risk.run_state()).positions)
         if held:
             raise IllegalTransition(
-                f"positions are open in {', '.join(sorted(held))}: close them before another "
+                f"positions are open in {', '.join(held)}: close them before another "
                 f"user than {self._run.user_id} trades"
             )
         await self._halt_loop()
@@ -287,3 +314,11 @@ class EngineShell:
             }
             self._changed.notify_all()
         self._snapshot_due = time.monotonic() + self._options.snapshot_interval
+
+
+class EngineActor(EngineShell):
+    """The shell as Ray restarts it: the constructor runs again and finds out what was going on."""
+
+    async def __init__(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[misc]  # Ray awaits it
+        super().__init__(*args, **kwargs)
+        self._rejoining = asyncio.create_task(self.rejoin())

@@ -90,8 +90,8 @@ class Named:
             self._handle = None
             raise lost(f"{self.name}.{method}: {type(error).__name__}") from error
         except RayTaskError as error:
-            if isinstance(error, HftrayError):
-                raise
+            if isinstance(error.cause, HftrayError):
+                raise error.cause from None  # without Ray's traceback in its message
             # A fault in the actor's code: what it did before is unknown.
             log.error("actor failed", actor=self.name, method=method, error=str(error))
             raise lost(f"{self.name}.{method} failed: {error.cause!r}") from error
@@ -120,6 +120,10 @@ class LedgerHandle(Named):
     async def finish_run(self, run_id: int, time: datetime) -> None:
         """The run's data is at its end."""
         await self.ask("finish_run", run_id, time, lost=LedgerUnavailable)
+
+    async def set_scanning(self, run_id: int, scanning: bool) -> None:
+        """Remember whether the engine is meant to scan."""
+        await self.ask("set_scanning", run_id, scanning, lost=LedgerUnavailable)
 
     async def append(self, events: Sequence[LedgerEvent]) -> None:
         """Record events; idempotent, so a lost answer may simply be asked again."""
@@ -257,5 +261,14 @@ class EngineHandle(Named):
 
 async def run_task(function: Any, *args: Any) -> Any:
     """Run a function on any worker of the cluster and await its result."""
-    task: Any = ray.remote(function)
-    return await task.options(num_cpus=0).remote(*args)
+    task: Any = ray.remote(_call)  # Ray takes functions, not partials
+    try:
+        return await task.options(num_cpus=0).remote(function, *args)
+    except RayTaskError as error:
+        if isinstance(error.cause, HftrayError):
+            raise error.cause from None
+        raise
+
+
+def _call(function: Any, *args: Any) -> Any:
+    return function(*args)

@@ -40,8 +40,8 @@ class Step:
 class StepReport:
     """What one symbol made of a step.
 
-    `unready` means the step was not taken: the actor is new and wants it again with history and
-    roster.
+    `unready` means the market was not taken: the actor is new, has missed a candle, or was told to
+    recover, and wants the step again with history and roster.
     """
 
     symbol: str

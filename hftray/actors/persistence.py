@@ -27,6 +27,10 @@ class PersistenceShell:
         """The run's data is at its end."""
         await self._ledger.finish_run(run_id, time)
 
+    async def set_scanning(self, run_id: int, scanning: bool) -> None:
+        """Remember whether the engine is meant to scan."""
+        await self._ledger.set_scanning(run_id, scanning)
+
     async def append(self, events: Sequence[LedgerEvent]) -> None:
         """Record all events in one transaction, each once."""
         await self._ledger.append(events)

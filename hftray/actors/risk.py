@@ -13,7 +13,6 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from hftray import observe
-from hftray.core.errors import LedgerUnavailable, UnknownOutcome
 from hftray.core.ledger import (
     LedgerEvent,
     OrderIntended,
@@ -141,8 +140,7 @@ class RiskShell:
     async def _write(self, *events: LedgerEvent) -> None:
         if not events:
             return
-        try:
-            await self._ledger.append(events)
-        except (LedgerUnavailable, UnknownOutcome):
-            self._book = None  # what the ledger has is what counts
-            raise
+        # Until the write is known to be done, what the ledger has is what counts.
+        book, self._book = self._book, None
+        await self._ledger.append(events)
+        self._book = book

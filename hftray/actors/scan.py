@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from hftray.actors.messages import Step, StepReport
-from hftray.core.errors import LedgerUnavailable, RejectError, RetryError, UnknownOutcome
+from hftray.core.errors import RejectError, RetryError, UnknownOutcome
 from hftray.core.events import Signal
 from hftray.core.ledger import EquityMarked, LedgerEvent, PositionMarked, SignalRecorded
 from hftray.core.orders import OrderReport
@@ -85,6 +85,7 @@ class Scanner:
         self._history = history
         self._equity_interval = equity_interval
         self._timeout = timeout
+        self._unplayed: MarketBatch | None = None
         self._day: date | None = None
         self._equity_at: datetime | None = None
         self._outbox: list[LedgerEvent] = []
@@ -94,12 +95,15 @@ class Scanner:
 
     async def scan(self) -> ScanOutcome:
         """Advance the market one step. RetryError when the feed, broker or risk is away."""
-        batch = await self.feed.poll()
+        batch = self._unplayed or await self.feed.poll()
+        # A closed candle comes once: if this scan fails before the symbols have it, the next repeats it.
+        self._unplayed = batch if batch.candles else None
         if batch.open:
             await self._open_day(batch)
         for report in await self._broker.on_market(batch):
             self._owed.setdefault(report.symbol, []).append(report)
         fresh, trouble = await self._fan_out(batch)
+        self._unplayed = None
         self.recover_all = False
         signals = [signal for report in fresh for signal in report.signals]
         self._outbox += [SignalRecorded(self._run_id, s) for s in signals if s.final]
@@ -118,9 +122,10 @@ class Scanner:
         self._outbox = []
         try:
             await self._ledger.append(waiting)
-        except LedgerUnavailable as error:
-            self._outbox = (waiting + self._outbox)[-OUTBOX_LIMIT:]
-            self.dropped += max(0, len(waiting) + len(self._outbox) - OUTBOX_LIMIT)
+        except RetryError as error:
+            waiting += self._outbox
+            self._outbox = waiting[-OUTBOX_LIMIT:]
+            self.dropped += len(waiting) - len(self._outbox)
             log.warning("ledger away", waiting=len(self._outbox), reason=str(error))
 
     @property
@@ -136,21 +141,25 @@ class Scanner:
             self._day = today
 
     async def _fan_out(self, batch: MarketBatch) -> tuple[list[StepReport], dict[str, str]]:
-        running: dict[str, asyncio.Task[StepReport]] = {}
-        for name in self._symbols:
-            if name in self._busy:
-                self.conflated += name in batch.ticks
-            else:
-                running[name] = asyncio.create_task(self._step(name, self._news(name, batch)))
         # A closed candle is a decision that must not be skipped, so it is always waited for.
         patience = None if batch.candles else self._timeout
-        if running:
-            await asyncio.wait(running.values(), timeout=patience)
-        running |= self._busy
-        self._busy = {name: task for name, task in running.items() if not task.done()}
+        awaited = [task for name, task in self._busy.items() if name in batch.candles]
+        if awaited:
+            await asyncio.wait(awaited)
+        busy = {name for name, task in self._busy.items() if not task.done()}
+        self.conflated += len(busy & batch.ticks.keys())
+        begun = {
+            name: asyncio.create_task(self._step(name, self._news(name, batch)))
+            for name in self._symbols
+            if name not in busy
+        }
+        if begun:
+            await asyncio.wait(begun.values(), timeout=patience)
+        steps = [*self._busy.items(), *begun.items()]
+        self._busy = {name: task for name, task in steps if not task.done()}
         fresh, trouble = [], dict.fromkeys(self._busy, "busy")
-        for name, task in running.items():
-            if name in self._busy:
+        for name, task in steps:
+            if not task.done():
                 continue
             try:
                 report = task.result()

@@ -10,9 +10,10 @@ This process imports no pandas and no SQLAlchemy; keep it so.
 import asyncio
 from typing import Any
 
+from hftray import observe
 from hftray.actors.messages import Step, StepReport
 from hftray.core.engine import SymbolEngine
-from hftray.core.errors import BrokerUnavailable, HftrayError, OrderRejected
+from hftray.core.errors import BrokerUnavailable, HftrayError, OrderRejected, RejectError
 from hftray.core.events import (
     CancelOrder,
     ClockAdvanced,
@@ -28,11 +29,10 @@ from hftray.core.orders import Approval, Leg, OrderIntent, OrderReport, OrderSta
 from hftray.core.position import Phase
 from hftray.core.recovery import intent_of, never_sent, order_of
 from hftray.core.rules import TradingRules
-from hftray.observe import logger
 from hftray.ports import Broker, RiskGate
 from hftray.strategies.ensemble import Ensemble
 
-log = logger("symbol")
+log = observe.logger("symbol")
 
 
 class SymbolShell:
@@ -41,12 +41,14 @@ class SymbolShell:
     def __init__(
         self, instrument: Instrument, rules: TradingRules, risk: RiskGate, broker: Broker
     ) -> None:
+        observe.configure()
         self._engine = SymbolEngine(instrument, rules, Ensemble([], rules.signals.threshold))
         self._threshold = rules.signals.threshold
         self._risk = risk
         self._broker = broker
         self._epoch: int | None = None
         self._roster_version = -1
+        self._roster_fault = ""
         self._warm = False
         self._unknown = False  # an order was sent and nobody knows what became of it
         self._signals: list[Signal] = []
@@ -75,12 +77,13 @@ class SymbolShell:
                 # disagree: what is believed here is worth nothing, so ask anew before acting.
                 self._unknown = True
                 trouble = f"{type(error).__name__}: {error}"
+                log.warning("step not finished", symbol=self.symbol, reason=trouble)
+                if step.candle and self._engine.candles.last_time() != step.candle.time:
+                    self._warm = False  # the candle was not taken and will not come again
             except Exception:
                 self._unknown = True
                 raise
-            if trouble:
-                log.warning("step not finished", symbol=self.symbol, reason=trouble)
-            return self._report(trouble)
+            return self._report(trouble or self._roster_fault)
 
     async def state(self) -> dict[str, Any]:
         """The engine's snapshot, for diagnosis."""
@@ -89,7 +92,14 @@ class SymbolShell:
     def _refresh(self, step: Step) -> None:
         if step.roster is not None:
             self._roster_version, rows = step.roster
-            self._engine.electorate = Ensemble(rows, self._threshold)
+            try:
+                self._engine.electorate = Ensemble(rows, self._threshold)
+                self._roster_fault = ""
+            except RejectError as error:
+                # No reason to leave a position unguarded: the voters stay as they were.
+                self._roster_fault = f"strategies: {error}"
+        if step.recover:
+            self._warm = False  # another run, or a pause: the buffer is of another time
         if step.history is not None:
             self._engine.warm(step.history)
             self._warm = True

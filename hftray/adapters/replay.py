@@ -95,7 +95,9 @@ class ReplayFeed:
         self._require(symbols)
         tracks = [await self._track(symbol) for symbol in symbols]
         if self._common_sessions:
+            first = self._from_day.toordinal()
             shared = set.intersection(*(set(track.sessions) for track in tracks))
+            shared = {day for day in shared if day >= first}
             tracks = [track.only(shared) for track in tracks]
         self._tracks |= {track.symbol: track for track in tracks}
         self._playing = tracks
@@ -118,6 +120,12 @@ class ReplayFeed:
         candles = (await self._track(symbol)).candles
         end = int(np.searchsorted(candles.time, until.timestamp() - self._seconds, side="right"))
         return [_candle(symbol, candles, row) for row in range(max(0, end - count), end)]
+
+    def session(self, symbol: str, day: date) -> TradingSession | None:
+        """The symbol's trading day in its file, once the file was read. NotFound."""
+        self._require([symbol])
+        track = self._tracks.get(symbol)
+        return None if track is None else track.sessions.get(day.toordinal())
 
     async def poll(self) -> MarketBatch:
         """The candles that close next, the batch that ends a day, or the end of the data."""
@@ -173,7 +181,9 @@ class ReplayFeed:
         moments: set[int] = set()
         closes: dict[int, int] = {}
         for track in self._playing:
-            played = track.candles.time[track.candles.day >= first]
+            played = track.candles.time[
+                (track.candles.day >= first) & np.isin(track.candles.day, list(track.sessions))
+            ]
             moments.update((played + self._seconds).tolist())
             for day, session in track.sessions.items():
                 if day >= first:

@@ -26,8 +26,8 @@ class Track:
     rejected: Rejected
 
     def only(self, days: set[int]) -> "Track":
-        """The track without other days than these."""
-        kept = np.isin(self.candles.day, list(days))
+        """The track without other days than these; what lies before them stays, for warm-up."""
+        kept = np.isin(self.candles.day, list(days)) | (self.candles.day < min(days, default=0))
         sessions = {day: session for day, session in self.sessions.items() if day in days}
         return Track(self.symbol, _rows(self.candles, kept), sessions, self.rejected)
 
@@ -66,7 +66,11 @@ class TrackReader:
     def _check_interval(self, file: CandleFile) -> None:
         same_day = np.diff(file.candles.day) == 0
         gaps = Counter(np.diff(file.candles.time)[same_day].tolist())
-        if gaps and (usual := gaps.most_common(1)[0][0]) != self._seconds:
+        if not gaps:
+            return
+        usual = gaps.most_common(1)[0][0]
+        # Wider gaps are holes in the trading of a quiet share, as long as some candles adjoin.
+        if usual < self._seconds or self._seconds not in gaps:
             raise DataError(
                 f"{file.rejected.path}: candles are {usual / 60:g} minutes apart, "
                 f"but signals.candle_minutes is {self._seconds // 60}"

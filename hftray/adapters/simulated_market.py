@@ -108,6 +108,12 @@ class SimulatedFeed:
             day = self._calendar.previous_days(day, 1)[0]
         return candles[-count:] if count > 0 else []
 
+    def session(self, symbol: str, day: date) -> TradingSession | None:
+        """The symbol's trading day by the calendar. NotFound."""
+        if symbol not in self._instruments:
+            raise NotFound(f"not listed in instruments.yaml: {symbol}")
+        return self._calendar.session(day, self._instruments[symbol], self._rules)
+
     async def poll(self) -> MarketBatch:
         """A tick of every symbol in session, or the batch that ends the day."""
         today = self._today
@@ -149,7 +155,7 @@ class SimulatedFeed:
         self._step = 0
 
     def _session(self, symbol: str, day: date) -> TradingSession:
-        session = self._calendar.session(day, self._instruments[symbol], self._rules)
+        session = self.session(symbol, day)
         if session is None:
             raise NotFound(f"{symbol} does not trade on {day}")
         return session

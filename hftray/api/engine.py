@@ -64,8 +64,9 @@ async def start(
     settings: SettingsDep,
     user_id: Annotated[UserId | None, Query(description="Whose capital and keys")] = None,
 ) -> dict[str, Any]:
-    """Start scanning; a running engine stays as it is."""
-    user = await catalog.get_user(user_id or settings.default_user)
+    """Start scanning, for the user who traded last unless one is named; twice is once."""
+    present = desk.snapshot()["status"].get("user_id", settings.default_user)
+    user = await catalog.get_user(user_id or present)
     return await desk.start(user.id)
 
 

@@ -74,19 +74,26 @@ class EngineDesk:
     async def start(self, user_id: str) -> dict[str, Any]:
         """Scan for this user."""
         user = await self._catalog.get_user(user_id)
-        return await self._engine.start(user_id, user.initial_capital)
+        return await self._seen(await self._engine.start(user_id, user.initial_capital))
 
     async def stop(self) -> dict[str, Any]:
         """Stop scanning."""
-        return await self._engine.stop()
+        return await self._seen(await self._engine.stop())
 
     async def kill(self, reason: str, actor: str) -> dict[str, Any]:
         """No entries, cancel, flatten."""
-        return await self._engine.kill(reason, actor)
+        return await self._seen(await self._engine.kill(reason, actor))
 
     async def resume(self, reason: str, actor: str) -> dict[str, Any]:
         """Back to trading."""
-        return await self._engine.resume(reason, actor)
+        return await self._seen(await self._engine.resume(reason, actor))
+
+    async def _seen(self, status: dict[str, Any]) -> dict[str, Any]:
+        """Take the picture that the command made, so that the next read shows its effect."""
+        version, picture = await self._engine.snapshot(-1, 0.0)
+        if version > self._version:
+            self._version, self._snapshot = version, cast(EngineSnapshot, picture)
+        return status
 
     async def candles(self, symbol: str, limit: int) -> list[Candle]:
         """The newest closed candles."""

@@ -4,6 +4,7 @@
 """
 
 import json
+import traceback
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -25,6 +26,9 @@ from hftray.core.errors import (
     StopError,
     UnknownOutcome,
 )
+from hftray.observe import logger
+
+log = logger("api")
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
@@ -170,6 +174,8 @@ async def _on_unknown_outcome(request: Request, error: Exception) -> ProblemResp
 
 async def _on_fault(request: Request, error: Exception) -> ProblemResponse:
     # The outermost layer answers this one, outside the middleware that sets the headers.
+    trace = "".join(traceback.format_exception(error))
+    log.error("request failed", method=request.method, path=request.url.path, trace=trace)
     headers = security_headers(request.url.path)
     return problem(request.url.path, 500, "the server failed; its log says why", headers=headers)
 

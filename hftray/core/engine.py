@@ -127,12 +127,12 @@ class SymbolEngine:
         commands = self._close_due(tick.time)
         if not self.candles.take(tick, self.session):
             return commands
-        self.last_price = tick.price
+        price = self.last_price = self.candles.last().close  # an out-of-order tick is not news
         if self.position is not None:
-            self.position = self.position.improved_by(tick.price)
+            self.position = self.position.improved_by(price)
         commands += self._patience()
-        commands += self._guard(tick.price, tick.time)
-        commands += self._vote(tick.time, tick.price, final=False)
+        commands += self._guard(price, tick.time)
+        commands += self._vote(tick.time, price, final=False)
         return commands
 
     def _on_candle(self, candle: Candle) -> list[Command]:
@@ -164,7 +164,7 @@ class SymbolEngine:
         vote = self.electorate.vote(self.candles.view())
         candle_time = self.candles.last_time()
         assert candle_time is not None  # a vote follows a candle
-        decides = final if self.rules.signals.entry_on == "close" else not final
+        decides = final or self.rules.signals.entry_on == "tick"
         obstacle = self._entry_obstacle(vote, now) if decides else "indicative"
         signal = Signal(
             symbol=self.symbol,

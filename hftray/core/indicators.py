@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hftray.core import talib
 from hftray.core.candles import Candles, Floats
 from hftray.core.errors import NotFound
+from hftray.core.talib import Ints
 
 EVERY = slice(None)
 
@@ -89,9 +89,7 @@ def williams_r(candles: Candles, period: int = 14) -> Floats:
     return talib.WILLR(candles.high, candles.low, candles.close, period)
 
 
-def supertrend(
-    candles: Candles, period: int = 10, multiplier: float = 3.0
-) -> tuple[Floats, NDArray[np.int32]]:
+def supertrend(candles: Candles, period: int = 10, multiplier: float = 3.0) -> tuple[Floats, Ints]:
     """SuperTrend line and direction.
 
     The direction is +1 while the line supports the price, -1 while it caps it, and, being whole
@@ -154,7 +152,7 @@ def _named(names: tuple[str, ...], columns: tuple[Floats, ...]) -> dict[str, Flo
     return dict(zip(names, columns, strict=True))
 
 
-def _supertrend_columns(line: Floats, direction: NDArray[np.int32]) -> dict[str, Floats]:
+def _supertrend_columns(line: Floats, direction: Ints) -> dict[str, Floats]:
     known = np.where(direction == 0, np.nan, direction)
     return {"supertrend": line, "supertrend_direction": known}
 

@@ -192,4 +192,5 @@ class RunState:
     positions: tuple[Position, ...] = ()
     risk_state: str = "ACTIVE"
     risk_reason: str = ""
+    scanning: bool = False  # whether the engine was told to scan
     market_time: datetime | None = None  # the latest moment the run is known to have reached

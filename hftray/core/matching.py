@@ -25,7 +25,7 @@ def taker_price(
     price: Decimal | float, side: Side, instrument: Instrument, *, slippage_bps: float
 ) -> Decimal:
     """What whoever takes `price` pays or gets: worse by the slippage, rounded against them."""
-    worse = rupees(price) * (1 + side.sign * rupees(slippage_bps) / _BASIS_POINTS)
+    worse = _quoted(price) * (1 + side.sign * rupees(slippage_bps) / _BASIS_POINTS)
     round_against = round_up_to_tick if side is Side.BUY else round_down_to_tick
     return max(round_against(worse, instrument.tick_size), instrument.tick_size)
 
@@ -42,9 +42,9 @@ def fill_price(
         return taken
     if order.side is Side.BUY:
         limit = round_down_to_tick(order.limit_price, instrument.tick_size)
-        return min(taken, limit) if rupees(price) <= limit else None
+        return min(taken, limit) if _quoted(price) <= limit else None
     limit = round_up_to_tick(order.limit_price, instrument.tick_size)
-    return max(taken, limit) if rupees(price) >= limit else None
+    return max(taken, limit) if _quoted(price) >= limit else None
 
 
 def level_price(level: Decimal, candle: Candle, before: float | None) -> float:
@@ -96,6 +96,11 @@ def average_price(executions: Iterable[Execution]) -> Decimal | None:
         return None
     paid = sum((fill.price * fill.quantity for fill in fills), Decimal(0))
     return round_to_tick(paid / shares, AVERAGE_STEP)
+
+
+def _quoted(price: Decimal | float) -> Decimal:
+    # Float arithmetic leaves noise near 1e-12, and rounding against the taker must not act on it.
+    return rupees(round(price, 8) if isinstance(price, float) else price)
 
 
 def _chance(text: str) -> float:

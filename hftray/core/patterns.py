@@ -4,18 +4,16 @@ A hit is a whole number: +100 bullish, -100 bearish; a few patterns say ±200 wh
 confirmed them (Hikkake) and ±80 for a weaker form (Engulfing, Harami).
 """
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hftray.core import talib
 from hftray.core.candles import Candles
+from hftray.core.talib import Ints
 
 PATTERN_NAMES = tuple(talib.PATTERNS)
 
 
-def pattern_history(candles: Candles) -> dict[str, NDArray[np.int32]]:
+def pattern_history(candles: Candles) -> dict[str, Ints]:
     """Each pattern that occurs at least once, with its value on every candle (0 where absent)."""
-    found: dict[str, NDArray[np.int32]] = {}
+    found: dict[str, Ints] = {}
     for name, function in talib.PATTERNS.items():
         values = function(candles.open, candles.high, candles.low, candles.close)
         if values.any():

@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @contextmanager
 def _absent(*names: str) -> Iterator[None]:
@@ -31,28 +34,34 @@ with _absent("pandas", "polars"):
     from talib import _ta_lib
 
 
-def _plain(name: str) -> Callable[..., Any]:
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
+
+
+def _plain(name: str) -> Any:
     function = getattr(_ta_lib, name)
     # Somebody who imported TA-Lib before us, with pandas, has left wrappers in the module.
-    return cast(Callable[..., Any], getattr(function, "__wrapped__", function))
+    return getattr(function, "__wrapped__", function)
 
 
-ADX = _plain("ADX")
-ATR = _plain("ATR")
-BBANDS = _plain("BBANDS")
-EMA = _plain("EMA")
-MACD = _plain("MACD")
-RSI = _plain("RSI")
-SMA = _plain("SMA")
-STOCH = _plain("STOCH")
-SUPERTREND = _plain("SUPERTREND")
-VWAP = _plain("VWAP")
-WILLR = _plain("WILLR")
+ADX: Callable[..., Floats] = _plain("ADX")
+ATR: Callable[..., Floats] = _plain("ATR")
+BBANDS: Callable[..., tuple[Floats, Floats, Floats]] = _plain("BBANDS")
+EMA: Callable[..., Floats] = _plain("EMA")
+MACD: Callable[..., tuple[Floats, Floats, Floats]] = _plain("MACD")
+RSI: Callable[..., Floats] = _plain("RSI")
+SMA: Callable[..., Floats] = _plain("SMA")
+STOCH: Callable[..., tuple[Floats, Floats]] = _plain("STOCH")
+SUPERTREND: Callable[..., tuple[Floats, Ints]] = _plain("SUPERTREND")
+VWAP: Callable[..., Floats] = _plain("VWAP")
+WILLR: Callable[..., Floats] = _plain("WILLR")
 
 SIMPLE = 0
 """TA-Lib's number for the simple moving average, where a function takes a kind of average."""
 
-PATTERNS: dict[str, Callable[..., Any]] = {
-    name: _plain(name) for name in sorted(_ta_lib.__TA_FUNCTION_NAMES__) if name.startswith("CDL")
+PATTERNS: dict[str, Callable[..., Ints]] = {
+    name: _plain(name)
+    for name in sorted(vars(_ta_lib)["__TA_FUNCTION_NAMES__"])
+    if name.startswith("CDL")
 }
 """TA-Lib's candlestick patterns by name, each a function of open, high, low and close."""

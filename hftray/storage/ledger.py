@@ -45,16 +45,19 @@ class PostgresLedger:
     async def open_run(
         self, mode: str, source: str, user_id: str, initial_capital: Decimal
     ) -> RunInfo:
-        """The unfinished run of this mode and source as it was begun, or a new one.
+        """The user's unfinished run of this mode and source as it was begun, or a new one.
 
         NotFound when a new run's user does not exist.
         """
         unfinished = runs.c.finished_at.is_(None)
-        wanted = select(runs).where(runs.c.mode == mode, runs.c.source == source, unfinished)
+        account = (runs.c.mode == mode, runs.c.source == source, runs.c.user_id == user_id)
+        wanted = select(runs).where(*account, unfinished)
         new = insert_or(runs).values(
             mode=mode, source=source, user_id=user_id, initial_capital=initial_capital
         )
-        new = new.on_conflict_do_nothing(index_elements=["mode", "source"], index_where=unfinished)
+        new = new.on_conflict_do_nothing(
+            index_elements=["mode", "source", "user_id"], index_where=unfinished
+        )
         async with reachable(self._engine), self._engine.begin() as connection:
             found = (await connection.execute(wanted)).mappings().one_or_none()
             if found is None:
@@ -69,6 +72,13 @@ class PostgresLedger:
         """End the run; finishing twice keeps the first time. NotFound."""
         finished = func.coalesce(runs.c.finished_at, time)
         statement = update(runs).where(runs.c.id == run_id).values(finished_at=finished)
+        async with reachable(self._engine), self._engine.begin() as connection:
+            if not (await connection.execute(statement)).rowcount:
+                raise NotFound(f"there is no run {run_id}")
+
+    async def set_scanning(self, run_id: int, scanning: bool) -> None:
+        """Remember whether the engine is meant to scan. NotFound."""
+        statement = update(runs).where(runs.c.id == run_id).values(scanning=scanning)
         async with reachable(self._engine), self._engine.begin() as connection:
             if not (await connection.execute(statement)).rowcount:
                 raise NotFound(f"there is no run {run_id}")
@@ -117,6 +127,7 @@ async def _read_run_state(connection: AsyncConnection, run_id: int) -> RunState:
     realised = select(func.sum(trades.c.pnl)).where(of_run, trades.c.status == "EXECUTED")
     state = RunState(
         run=run_of(run),
+        scanning=run["scanning"],
         realised_total=await connection.scalar(realised) or Decimal(0),
         pending=await _trades(connection, of_run, trades.c.status == "PENDING"),
         positions=await _open_positions(connection, run_id),

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     func,
     text,
 )
@@ -82,6 +83,7 @@ runs = Table(
     Column("source", String, nullable=False),
     Column("user_id", ForeignKey("users.id"), nullable=False),
     Column("initial_capital", Numeric, nullable=False),
+    Column("scanning", Boolean, nullable=False, server_default=false()),
     Column("started_at", MOMENT, nullable=False, server_default=func.now()),
     Column("finished_at", MOMENT),
 )
@@ -89,6 +91,7 @@ Index(
     "uq_runs_unfinished",
     runs.c.mode,
     runs.c.source,
+    runs.c.user_id,
     unique=True,
     postgresql_where=runs.c.finished_at.is_(None),
 )

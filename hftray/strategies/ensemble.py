@@ -73,6 +73,7 @@ class Ensemble:
         self.voters = voters_of(rows)
         self.threshold = threshold
         self._beyond = threshold * (1 + TIE)
+        self._silence = {voter.name: 0 for voter in self.voters}
         self._total_weight = sum(voter.weight for voter in self.voters)
         self._inputs = tuple(
             dict.fromkeys(need for voter in self.voters for need in voter.strategy.inputs)
@@ -83,11 +84,12 @@ class Ensemble:
 
     def vote(self, candles: Candles) -> Vote:
         """All votes on the newest candle, and what they decide; HOLD without an active voter."""
-        if len(candles) < 2 or not self.voters:
-            return Vote(Decision.HOLD, 0.0, {voter.name: 0 for voter in self.voters})
+        if candles.close.size < 2 or not self.voters:
+            return Vote(Decision.HOLD, 0.0, self._silence.copy())
         values: list[Pair] = []
+        first = (candles,)
         for function, arguments, outputs in self._newest_calls:
-            result = function(candles, *arguments)
+            result = function(*first + arguments)
             # Only the values are kept, so that the next call finds the arrays' memory still warm.
             if outputs:
                 for place in outputs:
@@ -95,12 +97,13 @@ class Ensemble:
                     values.append((column.item(-2), column.item(-1)))
             else:
                 values.append((result.item(-2), result.item(-1)))
-        votes: dict[str, int] = {}
+        votes = self._silence.copy()
         total = 0.0
         for name, weight, rule, pick in self._ballots:
             buy, sell = rule(pick(values))
-            votes[name] = vote = buy - sell
-            total += weight * vote
+            if buy != sell:
+                votes[name] = vote = buy - sell
+                total += weight * vote
         score = total / self._total_weight
         decision = self.decide(score)
         strategy_id = None if decision is Decision.HOLD else self._heaviest(decision, votes)

@@ -7,7 +7,7 @@ from pydantic import ValidationInfo, field_validator
 from hftray.core.indicators import macd
 from hftray.strategies.comparison import Pair, Truth, crosses_above, crosses_below
 from hftray.strategies.registry import register
-from hftray.strategies.strategy import CLOSE, Input, Parameters, Period, Strategy
+from hftray.strategies.strategy import Input, Parameters, Period, Strategy
 
 
 class MacdParameters(Parameters):
@@ -30,20 +30,11 @@ class MacdCrossover(Strategy[MacdParameters]):
     """BUY when the MACD line crosses above its signal line, SELL when below."""
 
     def needs(self) -> tuple[Input, ...]:
-        """MACD line, signal line; the close."""
+        """MACD line and signal line."""
         p = self.parameters
-        return Input(macd, (p.fast_period, p.slow_period, p.signal_period), (0, 1)), CLOSE
+        return (Input(macd, (p.fast_period, p.slow_period, p.signal_period), (0, 1)),)
 
     def rule(self, columns: Sequence[Pair]) -> tuple[Truth, Truth]:
-        """A cross of the two lines, judged at the size of the price.
-
-        Both lines are differences of prices and may be all rounding (on an unchanging price they
-        are some 1e-13 rupees), so what counts as equal is a matter of the price, not of them.
-        """
-        (line_before, line), (signal_before, signal), (price_before, price) = columns
-        lifted_line = price_before + line_before, price + line
-        lifted_signal = price_before + signal_before, price + signal
-        return (
-            crosses_above(lifted_line, lifted_signal),
-            crosses_below(lifted_line, lifted_signal),
-        )
+        """A cross of the two lines."""
+        line, signal = columns
+        return crosses_above(line, signal), crosses_below(line, signal)

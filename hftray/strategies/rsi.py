@@ -30,6 +30,11 @@ class RsiParameters(Parameters):
 class RsiReversion(Strategy[RsiParameters]):
     """BUY when RSI falls below `oversold`, SELL when it rises above `overbought`."""
 
+    def __init__(self, parameters: RsiParameters, variant: str = "") -> None:
+        super().__init__(parameters, variant)
+        self._low = parameters.oversold, parameters.oversold
+        self._high = parameters.overbought, parameters.overbought
+
     def needs(self) -> tuple[Input, ...]:
         """RSI of the close."""
         return (Input(rsi, (self.parameters.period,)),)
@@ -37,5 +42,4 @@ class RsiReversion(Strategy[RsiParameters]):
     def rule(self, columns: Sequence[Pair]) -> tuple[Truth, Truth]:
         """A cross of either level, outwards."""
         (value,) = columns
-        low, high = self.parameters.oversold, self.parameters.overbought
-        return crosses_below(value, (low, low)), crosses_above(value, (high, high))
+        return crosses_below(value, self._low), crosses_above(value, self._high)

@@ -37,6 +37,11 @@ class StochasticRsiParameters(Parameters):
 class StochasticRsi(Strategy[StochasticRsiParameters]):
     """BUY while both RSI and %K are oversold, SELL while both are overbought (a state)."""
 
+    def __init__(self, parameters: StochasticRsiParameters, variant: str = "") -> None:
+        super().__init__(parameters, variant)
+        self._low = parameters.rsi_oversold, parameters.k_oversold
+        self._high = parameters.rsi_overbought, parameters.k_overbought
+
     def needs(self) -> tuple[Input, ...]:
         """RSI and %K."""
         p = self.parameters
@@ -48,8 +53,9 @@ class StochasticRsi(Strategy[StochasticRsiParameters]):
     def rule(self, columns: Sequence[Pair]) -> tuple[Truth, Truth]:
         """Both oscillators beyond their levels, whatever they were before."""
         (_, value), (_, k) = columns
-        p = self.parameters
+        rsi_low, k_low = self._low
+        rsi_high, k_high = self._high
         return (
-            above(p.rsi_oversold, value) & above(p.k_oversold, k),
-            above(value, p.rsi_overbought) & above(k, p.k_overbought),
+            above(rsi_low, value) & above(k_low, k),
+            above(value, rsi_high) & above(k, k_high),
         )

@@ -1,4 +1,4 @@
-"""VWAP: the close crosses the day's volume-weighted average price; buying needs volume behind it."""
+"""VWAP: the close crosses the day's volume-weighted average price; a rise needs volume."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -38,6 +38,10 @@ class VwapCross(Strategy[VwapParameters]):
     VWAP starts anew with each session, so nothing crosses from one session to the next.
     """
 
+    def __init__(self, parameters: VwapParameters, variant: str = "") -> None:
+        super().__init__(parameters, variant)
+        self._factor = parameters.volume_factor
+
     def needs(self) -> tuple[Input, ...]:
         """Close, session VWAP, day, volume and its mean."""
         period = self.parameters.volume_period
@@ -48,7 +52,7 @@ class VwapCross(Strategy[VwapParameters]):
         """A cross within the session, upwards only with volume."""
         close, average, (day_before, day), (_, volume), (_, mean) = columns
         same_session = day_before == day
-        busy = above(volume, self.parameters.volume_factor * mean)
+        busy = above(volume, self._factor * mean)
         return (
             crosses_above(close, average) & same_session & busy,
             crosses_below(close, average) & same_session,

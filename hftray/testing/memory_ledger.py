@@ -37,6 +37,7 @@ class MemoryStore:
     roster_version: int = 1
     runs: dict[int, RunInfo] = field(default_factory=dict)
     finished: dict[int, datetime] = field(default_factory=dict)
+    scanning: dict[int, bool] = field(default_factory=dict)
     applied: set[str] = field(default_factory=set)
     trades: dict[str, TradeRow] = field(default_factory=dict)
     positions: dict[str, PositionRow] = field(default_factory=dict)
@@ -79,9 +80,11 @@ class MemoryLedger:
     async def open_run(
         self, mode: str, source: str, user_id: str, initial_capital: Decimal
     ) -> RunInfo:
-        """The unfinished run of this mode and source as it was begun, or a new one."""
+        """The user's unfinished run of this mode and source as it was begun, or a new one."""
+        account = (mode, source, user_id)
         for run in self.store.runs.values():
-            if (run.mode, run.source) == (mode, source) and run.run_id not in self.store.finished:
+            same = (run.mode, run.source, run.user_id) == account
+            if same and run.run_id not in self.store.finished:
                 return run
         if user_id not in self.store.users:
             raise NotFound(f"there is no user {user_id!r}")
@@ -93,6 +96,11 @@ class MemoryLedger:
         """End the run; finishing twice keeps the first time."""
         self._run(run_id)
         self.store.finished.setdefault(run_id, time)
+
+    async def set_scanning(self, run_id: int, scanning: bool) -> None:
+        """Remember whether the engine is meant to scan. NotFound."""
+        self._run(run_id)
+        self.store.scanning[run_id] = scanning
 
     async def append(self, events: Sequence[LedgerEvent]) -> None:
         """Record all events or none; those recorded before are skipped."""
@@ -117,6 +125,7 @@ class MemoryLedger:
         settled = (t.pnl for t in trades if t.status is TradeStatus.EXECUTED and t.pnl is not None)
         return RunState(
             run=run,
+            scanning=store.scanning.get(run_id, False),
             session_day=today.session_day if today else None,
             opening_capital=today.opening_capital if today else None,
             realised_total=sum(settled, Decimal(0)),

@@ -278,6 +278,15 @@ async def test_what_is_appended_twice_happens_once(ledger: Ledger, run: RunInfo)
     assert len(once.trades_today) == 2
 
 
+async def test_an_event_twice_in_one_append_happens_once(ledger: Ledger, run: RunInfo) -> None:
+    entry = executed(intended(run.run_id))
+    closing = exit_of(entry)
+    ended = OrderSettled(executed(closing, pnl=Decimal("98.00")), closed=held(entry))
+    opened = [OrderIntended(intended(run.run_id)), OrderSettled(entry, position=held(entry))]
+    await ledger.append([*opened, *opened, OrderIntended(closing), ended, ended])
+    assert (await ledger.run_state(run.run_id)).realised_total == Decimal("98.00")
+
+
 async def test_a_settled_order_cannot_end_differently(ledger: Ledger, run: RunInfo) -> None:
     """The event id is the order's, so a second end is a repetition; a wrong first end is not."""
     trade = intended(run.run_id)

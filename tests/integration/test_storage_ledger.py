@@ -82,9 +82,13 @@ async def counts(engine: AsyncEngine) -> tuple[int, ...]:
 async def test_the_same_events_from_many_sides_at_once_are_recorded_once(
     engine: AsyncEngine, ledger: PostgresLedger, run: RunInfo
 ) -> None:
-    events = scan(run.run_id, 0, 40)
-    await asyncio.gather(*(ledger.append(events if n % 2 else events[::-1]) for n in range(8)))
-    assert await counts(engine) == (40, 4, 1)
+    events = scan(run.run_id, 0, 1000)
+    signals = [event for event in events if isinstance(event, SignalRecorded)]
+    orders = [event for event in events if isinstance(event, OrderIntended)]
+    for kind in (signals, orders, events):  # in opposite orders: they must not deadlock
+        sides = (kind[::-1] if n % 2 else kind for n in range(6))
+        await asyncio.gather(*(ledger.append(side) for side in sides))
+    assert await counts(engine) == (1000, 100, 1)
 
 
 async def test_two_starts_at_once_open_one_run(ledger: PostgresLedger) -> None:

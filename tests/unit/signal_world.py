@@ -1,19 +1,13 @@
 """Candles for the tests of indicators, patterns, strategies and the ensemble."""
 
-import csv
-import gzip
 from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import strategies as st
 
 from hftray.core.candles import Candles
 
 COLUMNS = ("time", "day", "open", "high", "low", "close", "volume")
-DATA = Path(__file__).parents[2].parent / "shared" / "data" / "bars5m"
 
 
 def draw(
@@ -39,20 +33,6 @@ def draw(
 
 def part(candles: Candles, start: int, end: int) -> Candles:
     return Candles(*(getattr(candles, name)[start:end] for name in COLUMNS))
-
-
-def real_candles(symbol: str, count: int | None = None) -> Candles:
-    path = DATA / f"{symbol}.csv.gz"
-    if not path.exists():
-        pytest.skip("real candles lie beside the checkout (shared/data); they are not here")
-    with gzip.open(path, "rt") as file:
-        rows = list(csv.DictReader(file))[:count]
-    times = [datetime.fromisoformat(row["timestamp"]) for row in rows]
-    return Candles(
-        np.array([int(time.timestamp()) for time in times]),
-        np.array([time.date().toordinal() for time in times]),
-        *(np.array([float(row[name]) for row in rows]) for name in COLUMNS[2:]),
-    )
 
 
 @st.composite

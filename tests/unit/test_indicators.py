@@ -4,7 +4,8 @@ from statistics import fmean, pstdev
 
 import numpy as np
 import pytest
-from signal_world import draw, part, real_candles
+from market_data import real_candles
+from signal_world import draw, part
 
 from hftray.core import indicators
 from hftray.core.errors import NotFound
@@ -56,7 +57,9 @@ def test_stochastic_k_is_smoothed_and_williams_mirrors_the_raw_one() -> None:
         bottom, top = low[i - 13 : i + 1].min(), high[i - 13 : i + 1].max()
         return float(100 * (close[i] - bottom) / (top - bottom))
 
-    assert indicators.stochastic(ZIGZAG)[0][-1] == pytest.approx(fmean(raw(i) for i in (77, 78, 79)))
+    assert indicators.stochastic(ZIGZAG)[0][-1] == pytest.approx(
+        fmean(raw(i) for i in (77, 78, 79))
+    )
     assert indicators.williams_r(ZIGZAG)[-1] == pytest.approx(raw(79) - 100)
 
 
@@ -89,8 +92,12 @@ def test_vwap_is_unknown_until_the_session_has_traded() -> None:
 
 @pytest.mark.parametrize("count", range(2, 9))
 def test_the_short_way_to_vwap_ends_as_the_long_one(count: int) -> None:
-    candles = part(draw(range(10, 18), volumes=range(1, 9), days=[1, 1, 1, 2, 2, 2, 3, 4]), 0, count)
-    assert indicators.vwap_of_session(candles)[-2:].tolist() == indicators.vwap(candles)[-2:].tolist()
+    candles = part(
+        draw(range(10, 18), volumes=range(1, 9), days=[1, 1, 1, 2, 2, 2, 3, 4]), 0, count
+    )
+    assert (
+        indicators.vwap_of_session(candles)[-2:].tolist() == indicators.vwap(candles)[-2:].tolist()
+    )
 
 
 def test_supertrend_direction_follows_the_side_of_the_line() -> None:

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import talib
-from signal_world import draw, part, real_candles
+from market_data import real_candles
+from signal_world import draw, part
 
 from hftray.core.patterns import PATTERN_NAMES, pattern_history, patterns
 

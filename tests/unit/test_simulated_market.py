@@ -82,6 +82,20 @@ def test_seeds_and_symbols_are_different_markets():
     assert len(paths) == 4
 
 
+def test_every_process_sees_the_same_market():
+    # Python's own `hash` differs from process to process; these figures must not.
+    character = Character(42, "TCS", 3600.0, Decimal("0.10"))
+    assert daily_close(character, MONDAY) == pytest.approx(3967.026)
+
+
+async def test_a_restart_after_the_close_begins_the_next_day():
+    source = feed()
+    await source.start(["TCS"], datetime(2026, 11, 20, 15, 15, tzinfo=IST))
+    assert (await source.poll()).now == datetime(2026, 11, 23, 9, 15, tzinfo=IST)
+    await source.start(["TCS"], datetime(2026, 11, 22, 11, 0, tzinfo=IST))  # a Sunday
+    assert (await source.poll()).now == datetime(2026, 11, 23, 9, 15, tzinfo=IST)
+
+
 def test_volume_and_volatility_are_high_at_both_ends_of_the_day():
     moves, volumes = [], []
     character = Character(7, "SHAPE", 1000.0, Decimal("0.05"))

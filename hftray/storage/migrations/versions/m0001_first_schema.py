@@ -95,6 +95,7 @@ def _create_runs() -> None:
         sa.Column("source", sa.String(), nullable=False),
         sa.Column("user_id", sa.String(), nullable=False),
         sa.Column("initial_capital", sa.Numeric(), nullable=False),
+        sa.Column("scanning", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column(
             "started_at",
             sa.DateTime(timezone=True),
@@ -108,7 +109,7 @@ def _create_runs() -> None:
     op.create_index(
         "uq_runs_unfinished",
         "runs",
-        ["mode", "source"],
+        ["mode", "source", "user_id"],
         unique=True,
         postgresql_where=sa.text("finished_at IS NULL"),
     )

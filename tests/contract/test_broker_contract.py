@@ -1,0 +1,190 @@
+"""What every broker must do. A new adapter joins with a line in BROKERS.
+
+A broker under test comes with a market that the test drives: `trade(price)` lets one share trade
+and returns the reports that changed, `reopen()` is the same broker seen from a new process.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from hftray.adapters.simulated_exchange import SimulatedExchange
+from hftray.core.errors import NotFound, OrderRejected
+from hftray.core.market import Instrument, Tick
+from hftray.core.orders import Leg, Order, OrderReport, OrderStatus, Side
+from hftray.core.session import IST, SessionRules, trading_session
+from hftray.ports import Broker, MarketBatch
+
+SHARE = Instrument("TCS", tick_size=Decimal("0.10"))
+OPEN = datetime(2026, 11, 20, 9, 15, tzinfo=IST)
+TODAY = trading_session(OPEN.date(), OPEN, OPEN + timedelta(hours=6), SessionRules())
+BUY = Order("20261120E0000000001", "TCS", "NSE", Leg.ENTRY, Side.BUY, 10, OPEN)
+SELL = replace(BUY, reference="20261120X0000000001", leg=Leg.EXIT, side=Side.SELL)
+
+
+@dataclass
+class World:
+    """A broker and the market it trades on."""
+
+    open_broker: Callable[[], Broker]
+    broker: Broker
+    minute: int = 0
+
+    async def trade(self, price: float) -> list[OrderReport]:
+        now = OPEN + timedelta(minutes=self.minute)
+        self.minute += 1
+        tick = Tick("TCS", now, price, 100)
+        return await self.broker.on_market(
+            MarketBatch(now=now, open=True, sessions={"TCS": TODAY}, ticks={"TCS": tick})
+        )
+
+    async def reopen(self) -> None:
+        self.broker = self.open_broker()
+
+
+def simulated(folder: Path) -> Callable[[], Broker]:
+    return lambda: SimulatedExchange(folder / "book.db", {"TCS": SHARE}, slippage_bps=2.0)
+
+
+def simulated_in_parts(folder: Path) -> Callable[[], Broker]:
+    return lambda: SimulatedExchange(folder / "book.db", {"TCS": SHARE}, partial_fill_rate=1.0)
+
+
+BROKERS = {"simulated": simulated, "simulated, partial fills": simulated_in_parts}
+
+
+@pytest.fixture(params=BROKERS)
+async def world(request, tmp_path) -> World:
+    open_broker = BROKERS[request.param](tmp_path)
+    made = World(open_broker, open_broker())
+    await made.trade(100.0)
+    return made
+
+
+async def test_an_order_is_known_from_the_moment_it_is_placed(world):
+    placed = await world.broker.place(BUY)
+    assert (placed.reference, placed.symbol, placed.quantity) == (BUY.reference, "TCS", 10)
+    assert placed.broker_order_id
+    assert await world.broker.report(BUY.reference) == placed
+    assert placed in await world.broker.reports()
+
+
+async def test_an_unknown_reference_is_none_and_cannot_be_cancelled(world):
+    assert await world.broker.report("NOSUCH") is None
+    with pytest.raises(NotFound):
+        await world.broker.cancel("NOSUCH")
+
+
+async def test_placing_twice_is_placing_once(world):
+    first = await world.broker.place(BUY)
+    assert await world.broker.place(BUY) == first
+    await world.trade(100.0)
+    await world.trade(100.0)
+    again = await world.broker.place(BUY)
+    assert (again.status, again.filled_quantity) == (OrderStatus.FILLED, 10)
+    await world.trade(100.0)
+    [only] = await world.broker.reports()
+    assert only.filled_quantity == 10
+
+
+async def test_a_fill_is_complete_on_the_tick_and_adds_up(world):
+    await world.broker.place(BUY)
+    await world.trade(100.0)
+    await world.trade(100.3)
+    report = await world.broker.report(BUY.reference)
+    assert report.status is OrderStatus.FILLED
+    assert sum(fill.quantity for fill in report.executions) == report.filled_quantity == 10
+    assert len({fill.trade_id for fill in report.executions}) == len(report.executions)
+    assert all(fill.price % SHARE.tick_size == 0 for fill in report.executions)
+    paid = sum(fill.price * fill.quantity for fill in report.executions)
+    assert abs(report.average_price * 10 - paid) < Decimal("0.01")
+    assert all(fill.time > BUY.time for fill in report.executions)
+    assert report.time.tzinfo is not None
+
+
+async def test_reports_are_cumulative_and_only_told_when_something_changed(world):
+    await world.broker.place(BUY)
+    told = []
+    for _ in range(5):
+        told += await world.trade(100.0)
+    amounts = [report.filled_quantity for report in told]
+    assert amounts == sorted(set(amounts))
+    assert amounts[-1] == 10
+    for earlier, later in pairwise(told):
+        assert later.executions[: len(earlier.executions)] == earlier.executions
+
+
+@pytest.mark.parametrize(
+    ("order", "limit", "outside", "inside"),
+    [(BUY, "99.00", 99.1, 98.9), (SELL, "101.00", 100.9, 101.2)],
+)
+async def test_a_limit_is_respected(world, order, limit, outside, inside):
+    order = replace(order, limit_price=Decimal(limit))
+    await world.broker.place(order)
+    assert await world.trade(outside) == []
+    await world.trade(inside)
+    await world.trade(inside)
+    report = await world.broker.report(order.reference)
+    assert report.status is OrderStatus.FILLED
+    for fill in report.executions:
+        assert (order.limit_price - fill.price) * order.side.sign >= 0
+
+
+async def test_a_cancelled_order_never_trades_again(world):
+    await world.broker.place(replace(BUY, limit_price=Decimal("50.00")))
+    cancelled = await world.broker.cancel(BUY.reference)
+    assert (cancelled.status, cancelled.filled_quantity) == (OrderStatus.CANCELLED, 0)
+    assert await world.trade(40.0) == []
+    assert await world.broker.report(BUY.reference) == cancelled
+    assert await world.broker.cancel(BUY.reference) == cancelled
+
+
+async def test_cancelling_a_finished_order_returns_it_as_it_is(world):
+    await world.broker.place(BUY)
+    await world.trade(100.0)
+    await world.trade(100.0)
+    finished = await world.broker.report(BUY.reference)
+    assert finished.status is OrderStatus.FILLED
+    assert await world.broker.cancel(BUY.reference) == finished
+
+
+async def test_what_was_filled_before_a_cancel_is_kept(world):
+    await world.broker.place(BUY)
+    [first] = await world.trade(100.0)
+    cancelled = await world.broker.cancel(BUY.reference)
+    assert cancelled.filled_quantity == first.filled_quantity
+    assert cancelled.executions == first.executions
+    assert cancelled.status.terminal
+
+
+async def test_a_new_process_finds_the_same_book_and_goes_on(world):
+    await world.broker.place(BUY)
+    await world.broker.place(replace(SELL, limit_price=Decimal("500.00")))
+    await world.trade(100.0)
+    before = await world.broker.reports()
+    await world.reopen()
+    assert await world.broker.reports() == before
+    assert await world.broker.place(BUY) in before
+    await world.trade(100.0)
+    report = await world.broker.report(BUY.reference)
+    assert (report.status, report.filled_quantity) == (OrderStatus.FILLED, 10)
+
+
+async def test_a_rejected_order_raises_and_stays_rejected(world):
+    bad = replace(BUY, quantity=-1)
+    for _ in range(2):
+        with pytest.raises(OrderRejected, match=BUY.reference):
+            await world.broker.place(bad)
+    assert await world.trade(100.0) == []
+
+
+async def test_closing_releases_the_broker(world):
+    await world.broker.place(BUY)
+    await world.broker.close()
+    await world.reopen()
+    assert await world.broker.report(BUY.reference) is not None

@@ -1,0 +1,207 @@
+"""The real thing in simulation: Ray, PostgreSQL, Serve, HTTP, and a trader at the keyboard."""
+
+import subprocess
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from running_system import RunningSystem, command, environment
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+SYMBOLS = "RELIANCE,TCS,ITC,SBIN,INFY"
+
+
+@pytest.fixture(scope="module")
+def system(system_directory: Path) -> Iterator[RunningSystem]:
+    running = RunningSystem(
+        system_directory, "--symbols", SYMBOLS, "--speed", "1500", "--seed", "42"
+    )
+    try:
+        running.start()
+        yield running
+    finally:
+        running.discard()
+
+
+def test_trades_appear_by_themselves(system: RunningSystem) -> None:
+    trades = system.wait_for(
+        lambda: [t for t in system.get("/api/trades") if t["status"] == "EXECUTED"],
+        120,
+        "a trade that the engine decided by itself",
+    )
+    assert all(Decimal(trade["price"]) > 0 and trade["quantity"] > 0 for trade in trades)
+    assert {trade["leg"] for trade in trades} <= {"ENTRY", "EXIT"}
+    assert "SIMULATION" in system.output()
+
+
+def test_every_read_answers(system: RunningSystem) -> None:
+    status = system.get("/api/engine/status")
+    assert status["running"]
+    assert status["scans"] > 0
+    assert status["mode"] == "simulation"
+    assert status["symbols"] == SYMBOLS.split(",")
+    assert system.get("/")["docs"] == "/docs"
+    assert system.get("/health")["status"] == "ok"
+    signals = system.get("/api/engine/signals", limit=7)
+    assert len(signals) == 7
+    assert len(signals[0]["votes"]) == 8
+    assert system.get("/api/engine/signals/TCS")["symbol"] == "TCS"
+    assert system.get("/api/engine/metrics")["trades"] >= 0
+    assert len(system.get("/api/strategies")) == 7
+    assert system.get("/api/strategies/1")["kind"] == "ma_crossover"
+    first = system.get("/api/trades", limit=1)[0]
+    assert system.get(f"/api/trades/{first['id']}") == first
+    same = system.get("/api/trades", symbol=first["symbol"])
+    assert {trade["symbol"] for trade in same} == {first["symbol"]}
+    assert system.get("/api/symbols") == SYMBOLS.split(",")
+    market = system.get("/api/market/TCS", limit=100, indicators="rsi,macd", patterns="true")
+    assert len(market["candles"]) == 100
+    assert set(market["indicators"]) >= {"rsi", "macd", "macd_signal"}
+    assert all(signal["final"] for signal in system.get("/api/signals", symbol="ITC"))
+    assert system.get("/api/risk")["initial_capital"] == "100000.00"
+    assert system.get("/api/risk/kelly")["trades"] >= 0
+    assert isinstance(system.get("/api/positions", status="all"), list)
+    assert system.get("/api/users/default")["id"] == "default"
+    assert "swagger" in system.client.get("/docs").text.lower()
+
+
+def test_unknown_things_are_404_and_bad_bodies_name_the_field(system: RunningSystem) -> None:
+    for path in ("/api/trades/999999", "/api/strategies/999999", "/api/users/nobody",
+                 "/api/market/NOSUCH", "/api/engine/signals/NOSUCH"):  # fmt: skip
+        assert system.client.get(path).status_code == 404, path
+    trade = {"symbol": "TCS", "side": "HOLD", "quantity": 0, "price": -1}
+    answer = system.client.post("/api/trades", json=trade)
+    assert answer.status_code == 422
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    assert {error["field"] for error in answer.json()["errors"]} >= {"side", "quantity", "price"}
+
+
+def test_users_trades_and_strategies_are_written(system: RunningSystem) -> None:
+    user = system.post("/api/users", {"id": "asha", "email": "asha@example.com"})
+    assert user["has_groww_credentials"] is False
+    keys = {"groww_api_key": "key-1", "groww_api_secret": "secret-1", "initial_capital": 250000}
+    changed = system.client.patch("/api/users/asha", json=keys)
+    assert changed.status_code == 200
+    assert changed.json()["has_groww_credentials"] is True
+    assert "secret-1" not in changed.text
+    row = {"symbol": "TCS", "side": "BUY", "quantity": 3, "price": "3500.05", "strategy_id": 2}
+    recorded = system.post("/api/trades", row)
+    assert recorded["leg"] == "MANUAL"
+    custom = {"name": "Fast RSI", "kind": "rsi", "parameters": {"period": 7, "weight": 0.4}}
+    made = system.post("/api/strategies", custom)
+    assert system.get(f"/api/strategies/{made['id']}")["parameters"]["period"] == 7
+    assert system.client.delete(f"/api/strategies/{made['id']}").status_code in (200, 204)
+
+
+def test_a_strategy_switched_off_no_longer_votes(system: RunningSystem) -> None:
+    answer = system.client.patch("/api/strategies/4", json={"is_active": False})
+    assert answer.status_code == 200
+    kind = answer.json()["kind"]
+    system.wait_for(
+        lambda: kind not in system.get("/api/engine/signals/ITC")["votes"],
+        30,
+        f"{kind} to stop voting",
+    )
+    assert len(system.get("/api/engine/signals/ITC")["votes"]) == 7
+    system.client.patch("/api/strategies/4", json={"is_active": True})
+    system.wait_for(
+        lambda: kind in system.get("/api/engine/signals/ITC")["votes"], 30, f"{kind} to vote again"
+    )
+
+
+def test_stop_and_start_keep_open_positions(system: RunningSystem) -> None:
+    def held() -> list[dict[str, object]]:
+        return system.get("/api/positions", status="open")
+
+    system.wait_for(held, 240, "an open position")
+    stopped = system.post("/api/engine/stop")
+    assert stopped["running"] is False
+    assert system.post("/api/engine/stop")["running"] is False
+    scans = system.get("/api/engine/status")["scans"]
+    before = {p["reference"]: (p["quantity"], p["stop_loss"], p["take_profit"]) for p in held()}
+    assert system.get("/api/engine/status")["scans"] == scans, "a stopped engine must not scan"
+    assert system.post("/api/engine/start")["running"] is True
+    assert system.post("/api/engine/start")["running"] is True
+    known = {p["reference"] for p in system.get("/api/positions", status="all", limit=500)}
+    assert set(before) <= known
+    system.wait_for(
+        lambda: system.get("/api/engine/status")["scans"] > scans, 60, "scanning to go on"
+    )
+
+
+def test_backtest_runs_the_specifications_example(system: RunningSystem) -> None:
+    body = {
+        "symbol": "RELIANCE",
+        "strategy": "ma_crossover",
+        "start_date": "2024-01-01",
+        "end_date": "2024-12-31",
+        "initial_capital": 100000,
+    }
+    result = system.post("/api/backtest", body)
+    assert result["candles"] > 15_000
+    assert result["metrics"]["trades"] == len(result["trades"]) > 0
+    net = sum(Decimal(trade["pnl"]) for trade in result["trades"])
+    assert Decimal(result["final_capital"]) == Decimal(100_000) + net
+
+
+def test_a_second_start_on_the_same_directory_says_so(system: RunningSystem) -> None:
+    done = subprocess.run(
+        command("up", "--data-dir", str(system.data_dir), "--port", str(system.port + 1)),
+        capture_output=True, text=True, timeout=60, env=environment(), cwd=system.directory,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "already runs on" in done.stdout
+
+
+def test_a_taken_port_is_named_before_anything_starts(
+    system: RunningSystem, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        command("up", "--data-dir", str(tmp_path / "other"), "--port", str(system.port)),
+        capture_output=True, text=True, timeout=60, env=environment(), cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert str(system.port) in done.stdout
+    assert not (tmp_path / "other" / "postgres").exists()
+
+
+def test_status_command_shows_the_running_system(system: RunningSystem) -> None:
+    done = subprocess.run(
+        command("status", "--data-dir", str(system.data_dir)),
+        capture_output=True, text=True, timeout=60, env=environment(), cwd=system.directory,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert "simulation" in done.stdout
+
+
+def test_kill_flattens_and_forbids_entries_until_resumed(system: RunningSystem) -> None:
+    system.post("/api/engine/kill", {"reason": "drill"})
+    system.wait_for(
+        lambda: not system.get("/api/positions", status="open"), 60, "all positions to close"
+    )
+    risk = system.get("/api/risk")
+    assert (risk["state"], risk["reason"]) == ("HALTED", "drill")
+    assert system.post("/api/engine/resume", {"reason": "drill is over"})["risk_state"] == "ACTIVE"
+
+
+def test_restart_goes_on_where_it_was_and_ctrl_c_leaves_nothing(system: RunningSystem) -> None:
+    system.post("/api/engine/stop")
+    before = system.get("/api/engine/status")
+    trades = {trade["reference"] for trade in system.get("/api/trades", limit=500)}
+    assert system.stop() == []
+    system.start()
+    after = system.wait_for(
+        lambda: (s := system.get("/api/engine/status"))["session"]["market_time"] and s,
+        60,
+        "the first scan",
+    )
+    assert after["run_id"] == before["run_id"]
+    assert after["session"]["market_time"] > before["session"]["market_time"]
+    assert {trade["reference"] for trade in system.get("/api/trades", limit=500)} >= trades
+    done = subprocess.run(
+        command("down", "--data-dir", str(system.data_dir)),
+        capture_output=True, text=True, timeout=120, env=environment(), cwd=system.directory,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout

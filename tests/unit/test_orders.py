@@ -1,0 +1,88 @@
+"""Orders: their life as a table, and the names that make a retry find the earlier order."""
+
+import re
+import subprocess
+import sys
+from datetime import date
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hftray.core.errors import IllegalTransition
+from hftray.core.orders import (
+    Leg,
+    OrderStatus,
+    Side,
+    TradeStatus,
+    order_reference,
+    require_trade_step,
+)
+
+LEGAL = {
+    (TradeStatus.PENDING, TradeStatus.EXECUTED),
+    (TradeStatus.PENDING, TradeStatus.FAILED),
+}
+
+steps = st.tuples(
+    st.integers(0, 10**6),
+    st.dates(date(2020, 1, 1), date(2099, 12, 31)),
+    st.text(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ&-0123456789"), min_size=1, max_size=12),
+    st.sampled_from(Leg),
+    st.integers(1, 10**6),
+)
+
+
+@pytest.mark.parametrize(("before", "after"), list(product(TradeStatus, TradeStatus)))
+def test_every_step_of_a_trade(before, after):
+    if (before, after) in LEGAL:
+        require_trade_step(before, after)
+        return
+    with pytest.raises(IllegalTransition, match=f"from {before} to {after}"):
+        require_trade_step(before, after)
+
+
+def test_only_a_working_order_can_still_change():
+    assert {status for status in OrderStatus if not status.terminal} == {OrderStatus.WORKING}
+
+
+def test_sides_mirror():
+    assert [side.sign for side in (Side.BUY, Side.SELL)] == [1, -1]
+    assert all(side.opposite.opposite is side and side.opposite is not side for side in Side)
+
+
+@given(steps)
+def test_a_reference_is_twenty_letters_and_digits_that_show_day_and_leg(step):
+    reference = order_reference(*step)
+    assert re.fullmatch(r"[A-Z0-9]{20}", reference)
+    assert reference.startswith(f"{step[1]:%Y%m%d}")
+    assert reference[8] == {Leg.ENTRY: "E", Leg.EXIT: "X", Leg.MANUAL: "M"}[step[3]]
+    assert order_reference(*step) == reference
+
+
+@given(st.lists(steps, unique=True, min_size=2, max_size=50))
+def test_references_of_different_steps_differ(several):
+    assert len({order_reference(*step) for step in several}) == len(several)
+
+
+def test_neighbouring_steps_of_a_busy_day_have_different_references():
+    day = date(2026, 6, 1)
+    names = {
+        order_reference(run, day, symbol, leg, sequence)
+        for run in (1, 11)
+        for symbol in ("INFY", "ITC", "1NFY")
+        for leg in (Leg.ENTRY, Leg.EXIT)
+        for sequence in range(1, 500)
+    }
+    assert len(names) == 2 * 3 * 2 * 499
+
+
+def test_another_process_gives_the_same_reference():
+    """No hash seed, no state: a restarted actor finds the order of the one that died."""
+    code = (
+        "from datetime import date; from hftray.core.orders import Leg, order_reference; "
+        "print(order_reference(7, date(2026, 6, 1), 'INFY', Leg.EXIT, 3))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == order_reference(7, date(2026, 6, 1), "INFY", Leg.EXIT, 3)

@@ -1,0 +1,54 @@
+"""The life of a position as a table: every step that exists, and no other."""
+
+from itertools import product
+
+import pytest
+from engine_world import DAY, D, at
+
+from hftray.core.errors import IllegalTransition
+from hftray.core.orders import Side
+from hftray.core.position import Phase, Position, Trigger, next_phase
+
+LEGAL = {
+    (Phase.FLAT, Trigger.ENTRY_INTENDED): Phase.ENTERING,
+    (Phase.ENTERING, Trigger.ENTRY_DENIED): Phase.FLAT,
+    (Phase.ENTERING, Trigger.ENTRY_FAILED): Phase.FLAT,
+    (Phase.ENTERING, Trigger.ENTRY_FILLED): Phase.OPEN,
+    (Phase.OPEN, Trigger.EXIT_INTENDED): Phase.EXITING,
+    (Phase.EXITING, Trigger.EXIT_DENIED): Phase.OPEN,
+    (Phase.EXITING, Trigger.EXIT_FAILED): Phase.OPEN,
+    (Phase.EXITING, Trigger.EXIT_PARTIAL): Phase.OPEN,
+    (Phase.EXITING, Trigger.EXIT_FILLED): Phase.FLAT,
+}
+
+
+@pytest.mark.parametrize(("phase", "trigger"), list(product(Phase, Trigger)))
+def test_every_step_of_a_position(phase, trigger):
+    after = LEGAL.get((phase, trigger))
+    if after is not None:
+        assert next_phase(phase, trigger) is after
+        return
+    with pytest.raises(IllegalTransition, match=f"'{trigger}' cannot happen while {phase}"):
+        next_phase(phase, trigger)
+
+
+def test_every_phase_can_be_left_and_reached_and_leads_back_to_flat():
+    assert {phase for phase, _ in LEGAL} == set(Phase) == set(LEGAL.values())
+    for start in Phase:
+        reached = {start}
+        for _ in Phase:
+            reached |= {after for (before, _), after in LEGAL.items() if before in reached}
+        assert reached == set(Phase)
+
+
+@pytest.mark.parametrize(
+    ("side", "price", "quantity", "gross"),
+    [
+        (Side.BUY, "1010.05", None, "201.00"), (Side.BUY, "990", None, "-200"),
+        (Side.SELL, "990", None, "200"), (Side.SELL, "1010.05", None, "-201.00"),
+        (Side.BUY, "1010", 3, "30"), (Side.SELL, "1010", 3, "-30"), (Side.BUY, "1010", 0, "0"),
+    ],
+)  # fmt: skip
+def test_gross_pnl(side, price, quantity, gross):
+    position = Position("E1", "INFY", side, 20, D(1000), at(0), DAY, D(900), D(1200), 1000.0)
+    assert position.gross_pnl(D(price), quantity) == D(gross)

@@ -1,0 +1,488 @@
+"""EngineShell: start, stop, kill, change of account, the end of a replay, and scans that fail."""
+
+import asyncio
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from engine_world import at, bar, session
+from scan_world import FOUR, LIVELY, CandleFeed, Market, Stepped, simulated
+
+from hftray.actors.engine import backoff
+from hftray.core.errors import IllegalTransition, LedgerUnavailable, NotFound, RetryError
+from hftray.core.orders import Leg, TradeStatus
+from hftray.core.risk_view import RiskState
+from hftray.ports_catalog import UserRow
+from hftray.testing.memory_ledger import MemoryLedger
+
+
+class House:
+    """An engine over a market that moves scan by scan."""
+
+    def __init__(self, market, engine):
+        self.market, self.engine, self.feed = market, engine, market.feed
+
+    @property
+    def status(self):
+        return self.engine._status()
+
+    async def scans(self, count):
+        await self.feed.pass_scans(count)
+
+    async def until_held(self):
+        """Scan until a position is open."""
+        for _ in range(300):
+            await self.scans(1)
+            if self.status["open_positions"]:
+                return
+        raise AssertionError("the day opened no position")
+
+    async def stop(self):
+        """Stop; the loop is in the middle of a scan and finishes it."""
+        await self.feed.idle()
+        stopping = asyncio.create_task(self.engine.stop())
+        await self.feed.allow(1)
+        return await stopping
+
+    async def held(self):
+        state = await self.market.ledger.run_state(self.market.run.run_id)
+        return [(p.symbol, p.quantity, p.reference) for p in state.positions]
+
+
+@pytest.fixture
+async def house():
+    """A lively simulated day, not started."""
+    market = await Market(Stepped(simulated()), rules=LIVELY).open()
+    made = House(market, market.engine())
+    yield made
+    loop_task = made.engine._loop_task
+    if loop_task is not None:
+        loop_task.cancel()
+        await asyncio.wait([loop_task])
+
+
+# Start and stop
+
+
+async def test_status_before_and_while_scanning(house):
+    status = house.status
+    assert (status["running"], status["scans"], status["mode"]) == (False, 0, "simulation")
+    started = await house.engine.start()
+    assert started["running"] is True
+    await house.scans(3)
+    status = house.status
+    assert (status["running"], status["scans"], status["symbols"]) == (True, 3, list(FOUR))
+    assert status["session"]["open"] is True
+    assert status["session"]["market_time"] == at(2)
+    assert (status["capital"], status["equity"], status["risk_state"]) == (100_000, 100_000, "ACTIVE")
+    assert (status["degraded"], status["note"]) == ([], "")
+
+
+async def test_a_second_start_changes_nothing(house):
+    await house.engine.start()
+    await house.scans(2)
+    loop_task = house.engine._loop_task
+    again = await house.engine.start()
+    assert (again["running"], again["scans"]) == (True, 2)
+    assert house.engine._loop_task is loop_task
+    assert (await house.engine.start("default"))["scans"] == 2  # the user it scans for already
+
+
+async def test_stop_really_stops_and_a_second_stop_changes_nothing(house):
+    await house.engine.start()
+    await house.scans(2)
+    stopped = await house.stop()
+    assert (stopped["running"], stopped["scans"]) == (False, 3)
+    await house.feed.allow(5)
+    await asyncio.sleep(0)
+    again = await house.engine.stop()
+    assert (again["running"], again["scans"]) == (False, 3)
+
+
+async def test_stopping_what_never_started_is_fine(house):
+    assert (await house.engine.stop())["running"] is False
+
+
+async def test_stop_and_start_keep_positions_and_repeat_no_candle(house):
+    await house.engine.start()
+    await house.until_held()
+    await house.stop()
+    held = await house.held()
+    assert held
+    scans = house.status["scans"]
+    await house.engine.start()
+    await house.scans(1)
+    assert await house.held() == held
+    assert house.status["session"]["market_time"] == at(scans)  # a tick a minute from 09:15
+    await house.scans(30)
+    assert house.status["degraded"] == []
+    await house.market.check_books()
+
+
+async def test_a_restarted_engine_finds_run_and_positions_in_the_ledger(house):
+    await house.engine.start()
+    await house.until_held()
+    await house.stop()
+    held = await house.held()
+    second = House(house.market, house.market.engine())
+    await second.engine.start()
+    await second.scans(1)
+    assert await second.held() == held
+    assert second.status["open_positions"] == len(held)
+    await second.stop()
+
+
+async def test_a_day_through_the_engine_ends_flat_with_every_candle_recorded_once(house):
+    await house.engine.start()
+    await house.scans(376)
+    assert house.status["session"]["open"] is False
+    assert (house.status["open_positions"], house.status["degraded"]) == (0, [])
+    assert len(house.market.signals) == 75 * len(FOUR)
+    executed = [t.leg for t in house.market.trades if t.status is TradeStatus.EXECUTED]
+    assert executed.count(Leg.ENTRY) == executed.count(Leg.EXIT) > 0
+    await house.market.check_books()
+
+
+async def test_a_strategy_switched_off_is_gone_from_the_next_signal(house):
+    await house.engine.start()
+    await house.scans(6)
+    assert "rsi" in house.engine._signals.latest["TCS"]["votes"]
+    store = house.market.ledger.store
+    row = next(row for row in store.strategies.values() if row.kind == "rsi")
+    store.strategies[row.id] = replace(row, is_active=False)
+    store.roster_version += 1
+    await house.engine.strategies_changed()
+    await house.feed.idle()
+    await house.scans(2)  # the scan under way had read the strategies already
+    votes = house.engine._signals.latest["TCS"]["votes"]
+    assert "rsi" not in votes
+    assert "macd" in votes
+
+
+# Kill and resume
+
+
+async def test_kill_flattens_everything_and_forbids_entries_until_resume(house):
+    await house.engine.start()
+    await house.until_held()
+    status = await house.engine.kill("enough", "anita")
+    assert status["risk_state"] == "HALTED"
+    await house.scans(4)
+    assert await house.held() == []
+    last = house.market.trades[-1]
+    assert (last.leg, last.reason) == (Leg.EXIT, "kill_switch")
+    entries = [t for t in house.market.trades if t.leg is Leg.ENTRY]
+    await house.scans(120)
+    assert [t for t in house.market.trades if t.leg is Leg.ENTRY] == entries
+    await house.engine.resume("calm again", "anita")
+    assert house.status["risk_state"] == "ACTIVE"
+    await house.until_held()
+    states = [(e.state, e.reason, e.actor) for e in house.market.ledger.store.risk_events]
+    assert states == [("HALTED", "enough", "anita"), ("ACTIVE", "calm again", "anita")]
+    await house.market.check_books()
+
+
+async def test_kill_while_stopped_scans_until_all_is_flat(house):
+    await house.engine.start()
+    await house.until_held()
+    await house.stop()
+    killed = await house.engine.kill("enough", "anita")
+    assert killed["running"] is True
+    await house.scans(4)
+    assert await house.held() == []
+
+
+async def test_kill_while_stopped_and_flat_starts_nothing(house):
+    killed = await house.engine.kill("enough", "anita")
+    assert (killed["running"], killed["risk_state"]) == (False, "HALTED")
+    _, picture = await house.engine.snapshot()
+    assert picture["risk"]["state"] == "HALTED"
+    await house.engine.start()
+    await house.scans(200)
+    assert house.market.trades == []
+
+
+# Accounts
+
+
+def add_user(market, name):
+    user = UserRow(name, None, name, None, Decimal(50_000), False, at(0))
+    market.ledger.store.users[name] = user
+
+
+async def test_another_user_is_refused_while_positions_are_open(house):
+    add_user(house.market, "bina")
+    await house.engine.start()
+    await house.until_held()
+    scanning = asyncio.create_task(house.engine.start("bina", Decimal(50_000)))
+    await house.feed.allow(1)
+    with pytest.raises(IllegalTransition, match="positions are open in"):
+        await scanning
+    assert (house.status["user_id"], house.status["running"]) == ("default", True)
+    await house.scans(1)
+
+
+async def test_an_engine_that_has_not_scanned_yet_knows_of_open_positions_too(house):
+    add_user(house.market, "bina")
+    await house.engine.start()
+    await house.until_held()
+    await house.stop()
+    fresh = house.market.engine()
+    with pytest.raises(IllegalTransition, match="positions are open in"):
+        await fresh.start("bina", Decimal(50_000))
+    assert fresh.running is False
+
+
+async def test_another_user_gets_a_run_and_an_account_of_his_own(house):
+    add_user(house.market, "bina")
+    await house.engine.start()
+    await house.scans(3)
+    changing = asyncio.create_task(house.engine.start("bina", Decimal(50_000)))
+    await house.feed.allow(1)
+    status = await changing
+    assert (status["user_id"], status["running"]) == ("bina", True)
+    assert status["run_id"] != house.market.run.run_id
+    assert house.market.run.run_id in house.market.ledger.store.finished
+    await house.until_held()
+    assert house.status["initial_capital"] == 50_000
+    (entry, *_) = [t for t in house.market.trades if t.run_id == status["run_id"]]
+    assert entry.user_id == "bina"
+
+
+async def test_an_unknown_user_is_refused_and_the_old_one_goes_on(house):
+    await house.engine.start()
+    await house.scans(3)
+    changing = asyncio.create_task(house.engine.start("nobody", Decimal(1)))
+    await house.feed.allow(1)
+    with pytest.raises(NotFound):
+        await changing
+    assert house.status["user_id"] == "default"
+    await house.engine.start()
+    await house.scans(2)
+    assert house.status["running"] is True
+
+
+# A replay
+
+
+class Pausing(MemoryLedger):
+    pass
+
+
+async def replay_house(days_candles=40):
+    """One symbol's morning as closed candles."""
+    source = await Market(simulated(), symbols=("TCS",)).open()
+    history = await source.feed.history("TCS", 375, at(0))
+    played = await source.feed.history("TCS", days_candles, at(5 * days_candles))
+    feed = CandleFeed(source.instruments, {"TCS": played}, {session().day: session()},
+                      {"TCS": history})  # fmt: skip
+    market = await Market(feed, symbols=("TCS",), rules=LIVELY).open()
+    return House(market, market.engine())
+
+
+async def ended(house):
+    await asyncio.wait_for(asyncio.wait([house.engine._loop_task]), 20)
+
+
+async def test_a_replay_that_ends_finishes_its_run_and_stops_by_itself():
+    house = await replay_house()
+    await house.engine.start()
+    await ended(house)
+    status = house.status
+    assert (status["running"], status["note"]) == (False, "replay ended")
+    assert status["session"]["ended"] is True
+    assert status["scans"] == 40 + 1 + 1
+    _, picture = await house.engine.snapshot()
+    assert picture["status"]["running"] is False
+    assert list(house.market.ledger.store.finished) == [house.market.run.run_id]
+    assert len(house.market.signals) == 40
+    assert (await house.engine.stop())["running"] is False
+
+
+async def test_starting_again_after_the_end_plays_the_same_again_as_a_new_run():
+    house = await replay_house()
+    await house.engine.start()
+    await ended(house)
+    first = list(house.market.signals)
+    status = await house.engine.start()
+    assert status["run_id"] != house.market.run.run_id
+    await ended(house)
+    second = list(house.market.signals)[len(first) :]
+    assert [replace(s, action="") for s in second] == [replace(s, action="") for s in first]
+    runs = {t.run_id for t in house.market.trades}
+    assert len(runs) == 2
+    by_run = [
+        [(t.side, t.leg, t.quantity, t.price, t.reason, t.timestamp) for t in house.market.trades
+         if t.run_id == run]
+        for run in sorted(runs)
+    ]  # fmt: skip
+    assert by_run[0] == by_run[1] != []
+
+
+async def test_kill_after_the_end_begins_no_new_run():
+    house = await replay_house(3)
+    await house.engine.start()
+    await ended(house)
+    status = await house.engine.kill("late", "anita")
+    assert (status["running"], status["run_id"]) == (False, house.market.run.run_id)
+    assert len(house.market.ledger.store.runs) == 1
+
+
+async def test_a_ledger_that_is_away_at_the_end_gets_the_end_afterwards():
+    house = await replay_house(3)
+    plain = house.market.ledger.finish_run
+    away = [LedgerUnavailable, LedgerUnavailable]
+
+    async def finish(run_id, time):
+        if away:
+            raise away.pop()("away")
+        await plain(run_id, time)
+
+    house.market.ledger.finish_run = finish
+    await house.engine.start()
+    await ended(house)
+    assert (house.status["note"], away) == ("replay ended", [])
+    assert list(house.market.ledger.store.finished) == [house.market.run.run_id]
+
+
+# Scans that fail
+
+
+async def test_scans_that_fail_in_a_row_bar_entries_and_are_told(house):
+    await house.engine.start()
+    await house.scans(1)
+    house.market.broker.fail("on_market", RetryError, times=2)
+    await house.scans(1)
+    assert house.status["risk_state"] == "ACTIVE"
+    assert house.status["degraded"][0].startswith("1 scans in a row failed: on_market")
+    await house.scans(1)
+    await house.scans(1)
+    (event,) = house.market.ledger.store.risk_events
+    assert (event.state, event.actor) == ("REDUCING", "engine")
+    assert "2 scans in a row failed" in event.reason
+    status = house.status
+    assert (status["risk_state"], status["degraded"], status["note"]) == ("REDUCING", [], "")
+    await house.scans(150)
+    assert house.market.trades == []
+    assert any(
+        row["action"].startswith("denied: risk is REDUCING")
+        for row in house.engine._signals.newest_first()
+    )
+
+
+async def test_risk_hears_of_the_failures_even_if_it_was_away_itself(house):
+    await house.engine.start()
+    await house.scans(1)
+    house.market.broker.fail("on_market", RetryError, times=3)
+    house.market.risk.fail("change_state", RetryError)
+    await house.scans(4)
+    assert (await house.market.view()).state is RiskState.REDUCING
+
+
+async def test_a_daily_routine_goes_on_while_the_strategies_cannot_be_read(house):
+    await house.engine.start()
+    await house.scans(2)
+
+    async def away(_):
+        raise LedgerUnavailable("away")
+
+    house.market.ledger.roster = away
+    await house.engine.strategies_changed()
+    await house.scans(5)
+    assert (house.status["scans"], house.status["degraded"]) == (7, [])
+
+
+async def test_a_ledger_that_is_away_at_the_start_is_waited_for(house):
+    house.market.risk.fail("run_state", LedgerUnavailable)
+    await house.engine.start()
+    await house.scans(2)
+    assert (house.status["running"], house.status["scans"]) == (True, 2)
+
+
+async def test_a_fault_stops_the_engine_with_a_note_and_it_can_be_started_again(house):
+    await house.engine.start()
+    await house.scans(1)
+    house.market.broker.fail("on_market", ZeroDivisionError)
+    await house.feed.allow(1)
+    await ended(house)
+    assert house.status["running"] is False
+    assert "engine stopped by a fault: ZeroDivisionError" in house.status["note"]
+    _, picture = await house.engine.snapshot()
+    assert picture["status"]["running"] is False
+    assert (await house.engine.stop())["running"] is False
+    assert (await house.engine.start())["running"] is True
+    await house.scans(2)
+    assert house.status["note"] == ""
+
+
+async def test_stop_does_not_wait_out_the_pause_after_a_failure(house):
+    await house.engine.start()
+    await house.scans(1)
+    house.market.broker.fail("on_market", RetryError)
+    await house.feed.allow(1)
+    known, _ = await house.engine.snapshot()
+    while not house.status["degraded"]:
+        known, _ = await house.engine.snapshot(known)
+    house.engine._progress.failures = 10  # as long a pause as there is
+    await asyncio.wait_for(house.engine.stop(), 2)
+
+
+def test_the_pause_after_failures_grows_to_a_bound_and_never_overflows():
+    waits = [backoff(n) for n in range(1, 12)]
+    assert waits == sorted(waits)
+    assert waits[0] < 0.5
+    assert backoff(10_000) == waits[-1] <= 5
+
+
+# The picture
+
+
+async def test_a_snapshot_waits_for_a_newer_one(house):
+    version, picture = await house.engine.snapshot()
+    assert picture["status"]["running"] is False
+    waiting = asyncio.create_task(house.engine.snapshot(version))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await house.engine.start()
+    newer, picture = await waiting
+    assert newer > version
+    assert picture["status"]["running"] is True
+    same, _ = await house.engine.snapshot(known=10**6, patience=0.001)
+    assert same >= newer
+
+
+async def test_the_picture_shows_signals_positions_and_risk(house):
+    await house.engine.start()
+    await house.until_held()
+    _, picture = await house.engine.snapshot()
+    assert picture["run_id"] == house.market.run.run_id
+    assert set(picture["latest"]) == set(FOUR)
+    times = [row["timestamp"] for row in picture["signals"]]
+    assert times == sorted(times, reverse=True)
+    (row, *_) = picture["positions"]
+    held = (await house.held())[0]
+    assert (row["symbol"], row["quantity"], row["reference"]) == held
+    sign = 1 if row["side"] == "BUY" else -1
+    assert (row["best_price"] - float(row["trailing_stop"])) * sign > 0
+    assert picture["risk"]["open_positions"] == len(picture["positions"])
+
+
+async def test_the_signal_log_is_bounded(house):
+    small = House(house.market, house.market.engine(signal_log=7))
+    await small.engine.start()
+    await small.scans(10)
+    _, picture = await small.engine.snapshot()
+    assert len(picture["signals"]) == 7
+    await small.stop()
+
+
+async def test_candles_and_symbols_are_the_feeds(house):
+    assert set(await house.engine.known_symbols()) > set(FOUR)
+    candles = await house.engine.candles("SBIN", 100)  # not one of the traded
+    assert len(candles) == 100
+    with pytest.raises(NotFound):
+        await house.engine.candles("NOSUCH", 1)
+
+
+def test_the_bars_of_this_file_are_the_days():
+    assert bar(0, "1 1 1 1").time == at(0)
