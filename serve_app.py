@@ -6,7 +6,7 @@ enough on a fresh cluster. Settings come from config/hftray.yaml and the environ
 
 import sys
 
-from hftray.wiring import standalone_application
+from hftray.serving import standalone_application
 
 app = standalone_application()
 

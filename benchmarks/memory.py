@@ -49,7 +49,7 @@ def main() -> None:
 
         pids = {
             actor.name: actor.pid
-            for actor in list_actors(limit=1000)
+            for actor in list_actors(ray.get_runtime_context().gcs_address, limit=1000)
             if actor.state == "ALIVE" and actor.name
         }
         bare = [ray.remote(num_cpus=0)(Bare).remote() for _ in range(3)]

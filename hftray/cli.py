@@ -13,11 +13,12 @@ from typing import Annotated, Any
 import httpx
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from hftray import __version__, launch
 from hftray.core.errors import HftrayError, RetryError, StopError
-from hftray.settings import ENVIRONMENT, Loaded, Settings, load
+from hftray.settings import DEFAULTS, Loaded, Settings, load
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 console = Console(highlight=False)
@@ -78,24 +79,26 @@ def up(
             server__port=port,
             storage__data_dir=data_dir,
         )
-        _run(loaded.settings, ray_address)
+        by_default = loaded.origins["symbols"] == DEFAULTS
+        _run(loaded.settings, ray_address, any_symbols=by_default)
 
 
-def _run(settings: Settings, ray_address: str | None) -> None:
+def _run(settings: Settings, ray_address: str | None, *, any_symbols: bool) -> None:
     mode = settings.effective_mode
     console.print(f"[bold reverse] {mode.upper()} [/bold reverse] hftray {__version__}")
-    launch.check_address(settings)
+    url = f"http://{settings.server.host}:{settings.server.port}"
     lock = launch.DataDirLock(settings.storage.data_dir)
     lock.acquire()
     _interruptible()
     with ExitStack() as stack:
         stack.callback(lock.release)
+        launch.check_address(settings)
+        lock.publish(launch.Running(os.getpid(), url, mode, ""))
         with console.status("starting") as status:
-            system = launch.System(settings, ray_address, status.update)
+            system = launch.System(settings, ray_address, status.update, any_symbols=any_symbols)
             stack.callback(_stop_calmly, system)
             system.start()
         _interruptible()  # Ray put handlers of its own in place
-        url = f"http://{settings.server.host}:{settings.server.port}"
         lock.publish(launch.Running(os.getpid(), url, mode, system.dashboard))
         console.print(f"API      {url}   documentation {url}/docs")
         console.print(f"Ray      {_dashboard(system)}")
@@ -136,7 +139,7 @@ def _follow(system: launch.System) -> None:
 
 
 async def _print_scans(system: launch.System) -> None:
-    known, scans = -1, -1
+    known, shown = -1, (0, "")
     while True:
         try:
             known, picture = await system.engine.snapshot(known, 5.0)
@@ -146,8 +149,9 @@ async def _print_scans(system: launch.System) -> None:
             await asyncio.sleep(1.0)
             continue
         status = picture.get("status", {})
-        if status.get("scans") and status["scans"] != scans:
-            scans = status["scans"]
+        news = (status.get("scans", 0), "" if status.get("running", True) else status["note"])
+        if news != shown:
+            shown = news
             console.print(scan_line(status), soft_wrap=True)
         await asyncio.sleep(1.0)
 
@@ -193,6 +197,8 @@ def down(data_dir: DataDir = None, config: ConfigFile = None) -> None:
     """Stop the running system, in order."""
     with _readable_errors():
         settings = _load(config, storage__data_dir=data_dir).settings
+        if _stopped_leftovers(settings):
+            return
         there = _require_running(settings)
         os.kill(there.pid, signal.SIGINT)
         until = time.monotonic() + STOP_PATIENCE
@@ -202,6 +208,19 @@ def down(data_dir: DataDir = None, config: ConfigFile = None) -> None:
                     raise StopError(f"pid {there.pid} has not stopped in {STOP_PATIENCE:.0f} s")
                 time.sleep(0.1)
         console.print("stopped")
+
+
+def _stopped_leftovers(settings: Settings) -> bool:
+    """Whether only an embedded PostgreSQL was left, of a system that was killed; it is stopped."""
+    if launch.is_locked(settings.storage.data_dir):
+        return False
+    from hftray.storage import embedded
+
+    if not embedded.is_running(settings.storage.data_dir):
+        return False
+    embedded.start(settings.storage.data_dir).stop()
+    console.print("nothing but PostgreSQL was left running; stopped")
+    return True
 
 
 @app.command()
@@ -223,10 +242,10 @@ def show_config(data_dir: DataDir = None, config: ConfigFile = None) -> None:
     """Print every setting in force and where it came from; secrets are masked."""
     with _readable_errors():
         loaded = _load(config, storage__data_dir=data_dir)
-        table = Table("setting", "value", "from")
         for key, value in sorted(_leaves(loaded.settings.model_dump())):
-            table.add_row(key, str(value), loaded.origins.get(key, "default"))
-        console.print(table)
+            shown = "" if value is None else str(value)
+            origin = loaded.origins.get(key, "default")
+            console.print(f"{key:<36} {shown:<28} [dim]{escape(origin)}[/dim]", soft_wrap=True)
 
 
 def _leaves(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -255,13 +274,15 @@ def _get(url: str, settings: Settings) -> dict[str, Any]:
     try:
         answer = httpx.get(url, headers=headers, timeout=10)
         answer.raise_for_status()
+    except httpx.HTTPStatusError as error:
+        code = error.response.status_code
+        wants = "; set HFTRAY_API_TOKEN to the token of the running system" if code == 401 else ""
+        raise StopError(f"{url} answered {code}{wants}") from error
     except httpx.HTTPError as error:
-        raise StopError(f"{url}: {error}") from error
+        raise StopError(f"{url} does not answer yet: {error}") from error
     found: dict[str, Any] = answer.json()
     return found
 
-
-ENVIRONMENT_HELP = ", ".join(ENVIRONMENT)
 
 if __name__ == "__main__":
     app()

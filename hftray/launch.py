@@ -10,10 +10,11 @@ import fcntl
 import json
 import logging
 import os
+import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -145,11 +146,19 @@ def database(settings: Settings, say: Progress) -> Iterator[str]:
 class System:
     """Database, Ray, actors and API, started in this order and stopped in the reverse one."""
 
-    def __init__(self, settings: Settings, ray_address: str | None, say: Progress) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ray_address: str | None,
+        say: Progress,
+        *,
+        any_symbols: bool = False,
+    ) -> None:
         self.say = say
         self.dashboard = ""
         self._settings = settings
         self._address = ray_address
+        self._any_symbols = any_symbols
         self._undo = contextlib.ExitStack()
         self._handle: EngineHandle | None = None
 
@@ -172,11 +181,13 @@ class System:
         from hftray.actors import handles
 
         settings = self._settings
-        url = self._undo.enter_context(database(settings, self._tell))
         self.say("reading market data")
-        plan = asyncio.run(wiring.plan(settings, url))
+        plan = asyncio.run(wiring.plan(settings, any_symbols=self._any_symbols))
+        url = self._undo.enter_context(database(settings, self._tell))
+        plan = replace(plan, database_url=url)
         self.dashboard = self._connect_ray()
         self.say(f"starting {len(plan.instruments) + 4} actors")
+        wiring.require_free_cluster()  # before anything here could remove another's actors
         self._undo.callback(self._remove_actors)
         run = asyncio.run(wiring.start_actors(plan))
         if serve_api:
@@ -201,13 +212,14 @@ class System:
         self.say("starting Ray" if own else f"connecting to Ray at {self._address}")
         # Shells need no whole core; what is declared here only limits how many may be placed.
         cpus = max(4, 2 + len(self._settings.symbols) // 8) if own else None
-        context = ray.init(
-            address=self._address or "local",
-            namespace="hftray",
-            num_cpus=cpus,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with deferred_interrupts():  # Ray does not survive one in the middle of its start
+            context = ray.init(
+                address=self._address or "local",
+                namespace="hftray",
+                num_cpus=cpus,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
         self._undo.callback(ray.shutdown)
         self._undo.callback(lambda: self.say("stopping Ray" if own else "leaving Ray"))
         return str(context.dashboard_url or "")
@@ -215,7 +227,7 @@ class System:
     def _serve(self, plan: "Plan") -> None:
         from ray import serve
 
-        from hftray.wiring import api_application
+        from hftray.serving import api_application
 
         server = self._settings.server
         self.say("starting the REST API")
@@ -235,6 +247,21 @@ class System:
                 asyncio.run(handles.EngineHandle().stop())
         for name in handles.living():
             handles.kill(name)
+
+
+@contextlib.contextmanager
+def deferred_interrupts() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the block is left."""
+    asked: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda n, _: asked.append(n)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def prepare_ray_environment(private: Path) -> None:

@@ -59,6 +59,14 @@ class Feed(Protocol):
         """Up to `count` closed candles that closed by `before` (default: now), oldest first."""
         ...
 
+    async def forming(self, symbol: str, before: datetime) -> Candle | None:
+        """The candle that the day's newest tick before a moment belongs to, from its ticks so far.
+
+        None without such a tick, and from feeds that cannot tell. Its bucket may be over: then
+        nobody has voted on it yet.
+        """
+        ...
+
     def session(self, symbol: str, day: date) -> TradingSession | None:
         """The symbol's trading day, None when the market is closed. NotFound."""
         ...
@@ -113,6 +121,10 @@ class Ledger(Protocol):
         self, mode: str, source: str, user_id: str, initial_capital: Decimal
     ) -> RunInfo:
         """The user's unfinished run of this mode and source, or a new one. NotFound."""
+        ...
+
+    async def current_run(self, mode: str, source: str) -> RunInfo | None:
+        """The run of this mode and source that was opened last; None before the first."""
         ...
 
     async def finish_run(self, run_id: int, time: datetime) -> None:

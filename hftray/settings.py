@@ -36,6 +36,9 @@ ENVIRONMENT = {
 ENVIRONMENT_ONLY = ("groww.api_key", "groww.api_secret", "server.api_token", "storage.secret_key")
 
 
+DEFAULTS = "config/hftray.yaml"
+
+
 class Section(BaseModel):
     """One block of the configuration; unknown keys are refused."""
 
@@ -237,7 +240,7 @@ def load(
     `flags` maps dotted keys to values; None values are flags that were not given.
     """
     env = os.environ if environment is None else environment
-    layers = [("config/hftray.yaml", _flatten(read_yaml(default_file("hftray.yaml"))))]
+    layers = [(DEFAULTS, _flatten(read_yaml(default_file("hftray.yaml"))))]
     if config is not None:
         layers.append((str(config), _own_file(config)))
     layers += [(f"environment {name}", {key: value}) for name, key, value in _from(env)]

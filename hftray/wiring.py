@@ -4,14 +4,14 @@ The builders import what they build inside the function: they are sent to actors
 should load only what it needs.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from hftray import __version__, observe
 from hftray.actors import handles
 from hftray.actors.broker import BrokerShell
 from hftray.actors.engine import EngineActor, EngineOptions
@@ -24,15 +24,12 @@ from hftray.core.market import Instrument
 from hftray.core.risk import RiskBook
 from hftray.core.session import IST
 from hftray.ports import Broker, Feed, Ledger
-from hftray.settings import Settings, default_file, load, read_yaml
+from hftray.settings import Settings, default_file, read_yaml
 
 if TYPE_CHECKING:
-    from ray.serve import Application
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from hftray.storage.catalog import Catalog
-
-EXCHANGE_BOOK = "exchange.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +37,10 @@ class Plan:
     """Everything the actors are built from, resolved once by the process that starts them."""
 
     settings: Settings
-    database_url: str = field(repr=False)
     instruments: Mapping[str, Instrument]
     start_day: date
     feed_interval: float
+    database_url: str = field(default="", repr=False)
 
     @property
     def mode(self) -> str:
@@ -53,14 +50,22 @@ class Plan:
     @property
     def source(self) -> str:
         """What makes a run continue: the same market again."""
+        minutes = self.settings.signals.candle_minutes
         if self.mode == "replay":
             chosen = self.settings.replay
-            return f"{chosen.data} {chosen.from_day or ''}..{chosen.to_day or ''}"
-        return f"seed {self.settings.simulation.seed}"
+            days = f"{chosen.from_day or ''}..{chosen.to_day or ''}"
+            shared = " common sessions" if chosen.common_sessions else ""
+            return f"{chosen.data} {minutes} min {days}{shared}"
+        chosen_market = self.settings.simulation
+        return f"seed {chosen_market.seed} {minutes} min x{chosen_market.ticks_per_candle}"
 
 
-async def plan(settings: Settings, database_url: str) -> Plan:
-    """Resolve mode, symbols and instruments. ConfigError names what is wrong."""
+async def plan(settings: Settings, *, any_symbols: bool = False) -> Plan:
+    """Resolve mode, symbols and instruments. ConfigError names what is wrong.
+
+    `any_symbols`: nobody asked for certain symbols, so a replay plays those of the settings that
+    its data has, or else all that it has.
+    """
     mode = settings.effective_mode
     if mode in ("paper", "live"):
         raise ConfigError(
@@ -72,14 +77,18 @@ async def plan(settings: Settings, database_url: str) -> Plan:
     start_day = settings.simulation.start_day or datetime.now(IST).date()
     feed = build_feed(settings, start_day)
     known = await feed.instruments()
-    missing = [symbol for symbol in settings.symbols if symbol not in known]
+    wanted = settings.symbols
+    if any_symbols and mode == "replay":
+        wanted = tuple(symbol for symbol in wanted if symbol in known) or tuple(sorted(known))
+        settings = settings.model_copy(update={"symbols": wanted})
+    missing = [symbol for symbol in wanted if symbol not in known]
     if missing:
         raise ConfigError(
             f"symbols: {', '.join(missing)} not known in mode {mode}; "
             f"known are {', '.join(sorted(known))}"
         )
-    chosen = {symbol: known[symbol] for symbol in settings.symbols}
-    return Plan(settings, database_url, chosen, start_day, feed.interval)
+    chosen = {symbol: known[symbol] for symbol in wanted}
+    return Plan(settings, chosen, start_day, feed.interval)
 
 
 def build_feed(settings: Settings, start_day: date) -> Feed:
@@ -120,13 +129,15 @@ def build_feed(settings: Settings, start_day: date) -> Feed:
     )
 
 
-def build_broker(settings: Settings, instruments: Mapping[str, Instrument]) -> Broker:
+def build_broker(
+    settings: Settings, instruments: Mapping[str, Instrument], book_name: str
+) -> Broker:
     """The simulated exchange; its book is a file of the data directory."""
     from hftray.adapters.simulated_exchange import SimulatedExchange
 
     chosen = settings.simulation
     return SimulatedExchange(
-        settings.storage.data_dir / EXCHANGE_BOOK,
+        settings.storage.data_dir / book_name,
         instruments,
         slippage_bps=chosen.slippage_bps,
         reject_rate=chosen.reject_rate,
@@ -195,25 +206,31 @@ def engine_options(chosen: Plan, interval: float) -> EngineOptions:
     )
 
 
-async def start_actors(chosen: Plan) -> RunInfo:
-    """Create all actors on the connected cluster; the run they work on.
-
-    StopError when hftray's actors already live there.
-    """
-    settings = chosen.settings
+def require_free_cluster() -> None:
+    """StopError when hftray's actors already live on the connected cluster."""
     there = handles.living()
     if there:
         raise StopError(f"hftray already runs on this Ray cluster (actors {', '.join(there)})")
+
+
+async def start_actors(chosen: Plan) -> RunInfo:
+    """Create all actors on the connected cluster; the run they work on.
+
+    ConfigError when the run holds a position in a symbol that would not be traded.
+    """
+    settings = chosen.settings
     rules = settings.trading_rules()
     ledger, risk, broker = handles.LedgerHandle(), handles.RiskHandle(), handles.BrokerHandle()
-    capital = await account_capital(settings, chosen.database_url)
+    capital, identity = await read_account(settings, chosen.database_url)
     handles.create(
         handles.PERSISTENCE, PersistenceShell, partial(build_ledger, chosen.database_url)
     )
     run = await ledger.open_run(chosen.mode, chosen.source, settings.storage.user_id, capital)
+    await require_symbols_of_positions(chosen, ledger, run)
     book = partial(build_book, settings, chosen.instruments)
     handles.create(handles.RISK, RiskShell, run, book, ledger)
-    handles.create(handles.BROKER, BrokerShell, partial(build_broker, settings, chosen.instruments))
+    exchange = partial(build_broker, settings, chosen.instruments, book_name(chosen, identity))
+    handles.create(handles.BROKER, BrokerShell, exchange)
     symbols = {}
     for symbol, instrument in chosen.instruments.items():
         name = handles.symbol_actor(symbol)
@@ -234,14 +251,40 @@ async def start_actors(chosen: Plan) -> RunInfo:
     return run
 
 
-async def account_capital(settings: Settings, database_url: str) -> Decimal:
-    """What a new run of the configured user starts with. ConfigError for an unknown user."""
+async def require_symbols_of_positions(chosen: Plan, ledger: Ledger, run: RunInfo) -> None:
+    """ConfigError naming symbols with a position or an order that nobody would look after."""
+    state = await ledger.run_state(run.run_id)
+    held = {position.symbol for position in state.positions} | {t.symbol for t in state.pending}
+    left_alone = sorted(held - set(chosen.instruments))
+    if left_alone:
+        raise ConfigError(
+            f"symbols: run {run.run_id} holds positions in {', '.join(left_alone)}; "
+            "add them to the symbols so that they stay guarded"
+        )
+
+
+def book_name(chosen: Plan, database_identity: str) -> str:
+    """The exchange's book: one for each market and database.
+
+    An order of another market would fill at this one's prices, and a new database on an old data
+    directory would find the fills of orders it never made.
+    """
+    text = f"{database_identity} {chosen.mode} {chosen.source}"
+    return f"exchange-{hashlib.sha256(text.encode()).hexdigest()[:12]}.sqlite"
+
+
+async def read_account(settings: Settings, database_url: str) -> tuple[Decimal, str]:
+    """What a new run of the configured user starts with, and what tells the database from others.
+
+    ConfigError for an unknown user.
+    """
     from hftray.storage.database import connect
+    from hftray.storage.schema import identity
 
     engine = connect(database_url)
     try:
         user = await build_catalog(settings, engine).get_user(settings.storage.user_id)
-        return user.initial_capital
+        return user.initial_capital, await identity(engine)
     except NotFound as error:
         raise ConfigError(f"storage.user_id: {error}") from error
     finally:
@@ -254,70 +297,3 @@ def build_catalog(settings: Settings, engine: "AsyncEngine") -> "Catalog":
     from hftray.storage.secrets import SecretBox
 
     return Catalog(engine, SecretBox.open(settings.storage.data_dir))
-
-
-class ApiReplica:
-    """One replica of the REST API on Ray Serve."""
-
-    async def __init__(self, chosen: Plan) -> None:  # type: ignore[misc]  # Serve awaits it
-        from hftray.api.app import create_app
-        from hftray.api.dependencies import ApiSettings, Services
-        from hftray.api.engine_desk import EngineDesk
-        from hftray.backtest.runner import run_backtest
-        from hftray.storage.database import connect
-
-        observe.configure()
-        settings = chosen.settings
-        catalog = build_catalog(settings, connect(chosen.database_url))
-        feed = partial(build_feed, settings, chosen.start_day)
-        rules, slippage = settings.trading_rules(), settings.simulation.slippage_bps
-        backtest = partial(run_backtest, feed, partial(build_book, settings), rules, slippage)
-        desk = EngineDesk(settings.symbols, catalog, backtest)
-        await desk.follow()
-        token = settings.server.api_token
-        secret = token.get_secret_value() if token else None
-        self._app = create_app(
-            Services(catalog, desk, ApiSettings(__version__, settings.storage.user_id, secret))
-        )
-
-    def __serve_build_asgi_app__(self) -> Any:
-        return self._app
-
-
-class StandaloneReplica(ApiReplica):
-    """A replica that starts what it does not find: database, actors, the scanning itself."""
-
-    async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits it
-        from hftray.storage import embedded
-
-        settings = load().settings
-        given = settings.storage.database_url
-        url = given.get_secret_value() if given else embedded.start(settings.storage.data_dir).url
-        await prepare_database(settings, url)
-        chosen = await plan(settings, url)
-        if handles.ENGINE not in handles.living():
-            await start_actors(chosen)
-            await handles.EngineHandle().start()
-        await super().__init__(chosen)
-
-
-def api_application(chosen: Plan) -> "Application":
-    """The bound Serve application over actors that run already."""
-    return _deployment(ApiReplica, chosen.settings.server.replicas).bind(chosen)
-
-
-def standalone_application() -> "Application":
-    """The bound Serve application for `serve run` and `serve deploy`."""
-    return _deployment(StandaloneReplica, 1).bind()
-
-
-def _deployment(replica: type, replicas: int) -> Any:
-    from ray import serve
-
-    configure = serve.deployment(
-        name="api",
-        num_replicas=replicas,
-        ray_actor_options={"num_cpus": 0},
-        graceful_shutdown_timeout_s=2,
-    )
-    return configure(serve.ingress()(replica))

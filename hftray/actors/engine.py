@@ -12,7 +12,14 @@ from typing import Any
 from hftray import observe
 from hftray.actors.scan import Scanner, SymbolPort
 from hftray.actors.snapshot import Progress, SignalLog, engine_status, position_row, risk_row
-from hftray.core.errors import HftrayError, IllegalTransition, RetryError, StopError, UnknownOutcome
+from hftray.core.errors import (
+    HftrayError,
+    IllegalTransition,
+    RejectError,
+    RetryError,
+    StopError,
+    UnknownOutcome,
+)
 from hftray.core.ledger import RunInfo
 from hftray.core.market import Candle
 from hftray.core.rules import TradingRules
@@ -21,6 +28,11 @@ from hftray.ports import Broker, Feed, Ledger
 log = observe.logger("engine")
 
 ROSTER_INTERVAL = 1.0  # seconds between looks for changed strategies
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait after that many scans in a row failed."""
+    return min(5.0, 0.1 * 2.0 ** min(failures, 10))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,8 @@ class EngineShell:
         self._scanner = self._new_scanner(build_feed())
         self._loop_task: asyncio.Task[None] | None = None
         self._scanning = False
+        self._only_to_flatten = False
+        self._joined = False  # the feed stands where the ledger says this run had got to
         self._stopping = asyncio.Event()
         self._roster_due = 0.0
         self._ended = False
@@ -78,6 +92,7 @@ class EngineShell:
     ) -> dict[str, Any]:
         """Begin scanning, as another user when one is named; a second start changes nothing."""
         async with self._command:
+            self._only_to_flatten = False  # whoever asks now wants it to go on scanning
             if user_id is not None and user_id != self._run.user_id:
                 await self._change_user(user_id, capital or self._run.initial_capital)
             elif self._ended and not self.running:
@@ -101,7 +116,11 @@ class EngineShell:
         view = await self._risk.change_state("kill", reason, actor)
         self._scanner.view = view
         await self._publish()
-        return self._status() if self._ended else await self.start()
+        if not (self.running or self._ended) and await self._unfinished():
+            status = await self.start()
+            self._only_to_flatten = True
+            return status
+        return self._status()
 
     async def resume(self, reason: str, actor: str) -> dict[str, Any]:
         """Back to trading after a kill or a reduction; on record with the reason."""
@@ -132,8 +151,10 @@ class EngineShell:
                 await asyncio.sleep(1.0)
 
     def _begin(self) -> None:
+        self._only_to_flatten = False
+        self._progress.fault = ""
         self._stopping.clear()
-        self._scanning = True
+        self._scanning, self._joined = True, False
         self._loop_task = asyncio.create_task(self._loop())
 
     # Reads
@@ -166,16 +187,16 @@ class EngineShell:
 
     async def _loop(self) -> None:
         try:
-            await self._prepare()
-            while not self._stopping.is_set() and not self._ended:
+            while not (self._stopping.is_set() or self._ended or await self._flattened()):
                 began = time.perf_counter()
                 await self._scan_once()
                 await self._pause(time.perf_counter() - began)
         except StopError as error:
-            self._progress.note = str(error)
+            self._progress.note = self._progress.fault = str(error)
             log.error("engine stopped", reason=str(error))
         except Exception as error:
-            self._progress.note = f"engine stopped by a fault: {error!r}"
+            fault = f"engine stopped by a fault: {error!r}"
+            self._progress.note = self._progress.fault = fault
             log.error("engine stopped by a fault", error=repr(error))
             raise
         finally:
@@ -189,19 +210,35 @@ class EngineShell:
         await self._scanner.feed.start(list(self._symbols), state.market_time)
         self._scanner.recover_all = True
         self._roster_due = 0.0
+        self._joined = True
+
+    async def _flattened(self) -> bool:
+        """Whether a loop that was started only to close positions has done its work."""
+        try:
+            if not self._only_to_flatten or await self._unfinished():
+                return False
+            await self._ledger.set_scanning(self._run.run_id, False)
+        except RetryError:
+            return False  # nobody knows, so not yet
+        return True
 
     async def _scan_once(self) -> None:
         began = time.perf_counter()
         try:
+            if not self._joined:
+                await self._prepare()
             await self._refresh_roster()
             outcome = await self._scanner.scan()
-        except (RetryError, UnknownOutcome) as error:
+            if outcome.batch.ended:
+                await self._finish(outcome.batch.now)
+        except (RetryError, RejectError, UnknownOutcome) as error:
             await self._failed(error)
             return
         self._progress.scanned(outcome, time.perf_counter() - began)
         self._signals.add(outcome.signals)
-        if outcome.batch.ended:
-            await self._finish(outcome.batch.now)
+        if self._ended:
+            self._progress.note = "replay ended"
+            log.info("replay ended", scans=self._progress.scans)
         if time.monotonic() >= self._snapshot_due:
             await self._publish()
 
@@ -210,32 +247,40 @@ class EngineShell:
         progress.failures += 1
         progress.note = str(error)
         log.warning("scan failed", failures=progress.failures, reason=str(error))
-        if progress.failures == self._options.failures_before_reducing:
+        limit = self._options.failures_before_reducing
+        if progress.failures >= limit:
             with suppress(RetryError, UnknownOutcome):
-                reason = f"{progress.failures} scans in a row failed"
+                reason = f"{limit} scans in a row failed"
                 await self._risk.change_state("reduce", reason, "engine")
         await self._publish()
-        await asyncio.sleep(min(5.0, 0.1 * 2**progress.failures))
+        await self._wait(backoff(progress.failures))
 
     async def _finish(self, now: datetime) -> None:
-        self._ended = True
-        self._progress.note = "replay ended"
         self._scanner.mark_equity_now(now)
         await self._scanner.flush()
         await self._ledger.finish_run(self._run.run_id, now)
-        log.info("replay ended", scans=self._progress.scans)
+        self._ended = True
 
     async def _pause(self, spent: float) -> None:
         outcome = self._progress.outcome
         closed = outcome is not None and not outcome.batch.open
         interval = self._options.closed_interval if closed else self._options.interval
+        await self._wait(max(0.0, interval - spent))
+
+    async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), max(0.0, interval - spent))
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _refresh_roster(self) -> None:
         if time.monotonic() < self._roster_due:
             return
-        changed = await self._ledger.roster(self._scanner.roster[0])
+        known = self._scanner.roster[0]
+        try:
+            changed = await self._ledger.roster(known)
+        except RetryError:
+            if known < 0:
+                raise
+            return  # the strategies stay as they were, and positions stay guarded
         if changed is not None:
             self._scanner.roster = changed
         self._roster_due = time.monotonic() + ROSTER_INTERVAL
@@ -246,21 +291,32 @@ class EngineShell:
         self._stopping.set()
         await asyncio.wait([self._loop_task])  # a fault that ended it is in the log and the note
         self._loop_task = None
-        self._scanner.mark_equity_now(self._market_time())
+        if self._progress.outcome is not None:
+            self._scanner.mark_equity_now(self._progress.outcome.batch.now)
         await self._scanner.flush()
         await self._publish()
 
     # Accounts
 
     async def _change_user(self, user_id: str, capital: Decimal) -> None:
-        held = sorted(held.symbol for held in (await self._risk.run_state()).positions)
-        if held:
-            raise IllegalTransition(
-                f"positions are open in {', '.join(held)}: close them before another "
-                f"user than {self._run.user_id} trades"
-            )
-        await self._halt_loop()
-        await self._open_run(user_id, capital)
+        was_running = self.running
+        await self._halt_loop()  # first, so that nothing is opened meanwhile
+        try:
+            if held := await self._unfinished():
+                raise IllegalTransition(
+                    f"positions are open in {', '.join(held)}: close them before another "
+                    f"user than {self._run.user_id} trades"
+                )
+            await self._open_run(user_id, capital)
+        except HftrayError:
+            if was_running:
+                self._begin()
+            raise
+
+    async def _unfinished(self) -> list[str]:
+        """Symbols with a position or an order under way, as the ledger has them."""
+        state = await self._risk.run_state()
+        return sorted({row.symbol for row in (*state.positions, *state.pending)})
 
     async def _open_run(self, user_id: str, capital: Decimal) -> None:
         self._run = await self._ledger.open_run(

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from hftray.actors.messages import Step, StepReport
 from hftray.core.errors import (
@@ -86,15 +86,15 @@ class Named:
             raise RetryError(f"actor {self.name} does not exist") from error
         try:
             return await getattr(self._handle, method).remote(*args)
-        except RayActorError as error:
-            self._handle = None
-            raise lost(f"{self.name}.{method}: {type(error).__name__}") from error
         except RayTaskError as error:
             if isinstance(error.cause, HftrayError):
                 raise error.cause from None  # without Ray's traceback in its message
             # A fault in the actor's code: what it did before is unknown.
             log.error("actor failed", actor=self.name, method=method, error=str(error))
             raise lost(f"{self.name}.{method} failed: {error.cause!r}") from error
+        except RayError as error:
+            self._handle = None
+            raise lost(f"{self.name}.{method}: {type(error).__name__}") from error
 
 
 def _revive(kind: type[Named], name: str) -> Named:
@@ -116,6 +116,10 @@ class LedgerHandle(Named):
         return await self.ask(
             "open_run", mode, source, user_id, initial_capital, lost=LedgerUnavailable
         )
+
+    async def current_run(self, mode: str, source: str) -> RunInfo | None:
+        """The run of this mode and source that was opened last."""
+        return await self.ask("current_run", mode, source, lost=LedgerUnavailable)
 
     async def finish_run(self, run_id: int, time: datetime) -> None:
         """The run's data is at its end."""

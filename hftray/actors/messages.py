@@ -20,7 +20,8 @@ class Step:
     """One scan's news for one symbol.
 
     `reports` come before `tick` or `candle`: what the exchange filled on this step was there
-    before the strategies saw it. `history` warms an empty buffer, `roster` replaces the voters,
+    before the strategies saw it. `history` and `forming` (the candle that ticks before this step
+    have begun) warm an empty buffer, `roster` replaces the voters,
     `flatten` closes and forbids entries until a step comes without it, `recover` re-reads the
     ledger first.
     """
@@ -31,6 +32,7 @@ class Step:
     tick: Tick | None = None
     candle: Candle | None = None
     history: list[Candle] | None = None
+    forming: Candle | None = None
     roster: tuple[int, list[dict[str, Any]]] | None = None
     flatten: str | None = None
     recover: bool = False

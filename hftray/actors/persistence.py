@@ -23,6 +23,10 @@ class PersistenceShell:
         """The unfinished run of this mode and source, or a new one."""
         return await self._ledger.open_run(mode, source, user_id, initial_capital)
 
+    async def current_run(self, mode: str, source: str) -> RunInfo | None:
+        """The run of this mode and source that was opened last."""
+        return await self._ledger.current_run(mode, source)
+
     async def finish_run(self, run_id: int, time: datetime) -> None:
         """The run's data is at its end."""
         await self._ledger.finish_run(run_id, time)

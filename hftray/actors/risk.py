@@ -41,16 +41,19 @@ class RiskShell:
         self._build_book = build_book
         self._ledger = ledger
         self._book: RiskBook | None = None
+        self._joined = False
         self._lock = asyncio.Lock()
 
     async def use_run(self, run: RunInfo) -> None:
         """Change to another account; the next call reads it from the ledger."""
         async with self._lock:
-            self._run, self._book = run, None
+            self._run, self._book, self._joined = run, None, True
 
     async def run_state(self) -> RunState:
         """The run as the ledger has it now."""
-        return await self._ledger.run_state(self._run.run_id)
+        async with self._lock:
+            await self._ready()
+            return await self._ledger.run_state(self._run.run_id)
 
     async def register(self, symbol: str) -> tuple[int, RunState]:
         """A new epoch for the symbol, and the part of the ledger that concerns it."""
@@ -130,6 +133,10 @@ class RiskShell:
             await self._write(change)
 
     async def _ready(self) -> RiskBook:
+        if not self._joined:
+            # After a restart the constructor's run may be history: another user may trade now.
+            current = await self._ledger.current_run(self._run.mode, self._run.source)
+            self._run, self._joined = current or self._run, True
         if self._book is None:
             # Milliseconds since 1970 grow with every start, so no epoch is ever given twice.
             book = self._build_book(self._run, time.time_ns() // 1_000_000)

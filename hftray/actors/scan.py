@@ -96,7 +96,7 @@ class Scanner:
     async def scan(self) -> ScanOutcome:
         """Advance the market one step. RetryError when the feed, broker or risk is away."""
         batch = self._unplayed or await self.feed.poll()
-        # A closed candle comes once: if this scan fails before the symbols have it, the next repeats it.
+        # A closed candle comes once: a scan that fails before the symbols have it is repeated.
         self._unplayed = batch if batch.candles else None
         if batch.open:
             await self._open_day(batch)
@@ -127,6 +127,10 @@ class Scanner:
             self._outbox = waiting[-OUTBOX_LIMIT:]
             self.dropped += len(waiting) - len(self._outbox)
             log.warning("ledger away", waiting=len(self._outbox), reason=str(error))
+        except RejectError as error:
+            # Written again it would be refused again, and hold up everything behind it.
+            self.dropped += len(waiting)
+            log.error("ledger refused events", dropped=len(waiting), reason=str(error))
 
     @property
     def waiting(self) -> int:
@@ -167,19 +171,29 @@ class Scanner:
                 trouble[name] = str(error)
                 continue
             fresh.append(report)
+            self._log_rejections(report)
             self.reports[name] = report
             if report.trouble:
                 trouble[name] = report.trouble
         return fresh, trouble
+
+    def _log_rejections(self, report: StepReport) -> None:
+        known = self.reports.get(report.symbol)
+        before = known.rejected if known else {}
+        for reason, count in report.rejected.items():
+            if count != before.get(reason):
+                log.warning("data rejected", symbol=report.symbol, reason=reason, count=count)
 
     async def _step(self, name: str, step: Step) -> StepReport:
         symbol = self._symbols[name]
         report = await symbol.step(step)
         if not report.unready:
             return report
-        before = step.candle.time if step.candle is not None else step.now
-        history = await self.feed.history(name, self._history, before)
-        return await symbol.step(replace(step, history=history, roster=self.roster))
+        forming = None if step.candle else await self.feed.forming(name, step.now)
+        newest = step.candle or forming
+        history = await self.feed.history(name, self._history, newest.time if newest else step.now)
+        full = replace(step, history=history, forming=forming, roster=self.roster)
+        return await symbol.step(full)
 
     def _news(self, name: str, batch: MarketBatch) -> Step:
         known = self.reports.get(name)

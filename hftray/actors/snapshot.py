@@ -63,11 +63,12 @@ class Progress:
         self.failures = 0
         self.outcome: ScanOutcome | None = None
         self.note = ""
+        self.fault = ""  # what ended the loop
 
     def scanned(self, outcome: ScanOutcome, seconds: float) -> None:
         """One scan finished."""
         self.scans += 1
-        self.failures = 0
+        self.failures, self.note = 0, ""
         self.scan_ms = round(seconds * 1000, 2)
         self.last_scan_at = datetime.now(UTC)
         self.outcome = outcome
@@ -90,7 +91,7 @@ def engine_status(
             "market_time": batch.now if batch else None,
             "ended": bool(batch and batch.ended),
         },
-        "note": progress.note or (batch.note if batch else ""),
+        "note": "; ".join(filter(None, (progress.note, batch.note if batch else ""))),
         "scans": progress.scans,
         "last_scan_at": progress.last_scan_at,
         "scan_ms": progress.scan_ms,
@@ -110,7 +111,7 @@ def engine_status(
 
 def degraded(progress: Progress, scanner: Scanner) -> list[str]:
     """What is not as it should be, in words; empty when all is well."""
-    reasons = []
+    reasons = [progress.fault] if progress.fault else []
     if progress.failures:
         reasons.append(f"{progress.failures} scans in a row failed: {progress.note}")
     if scanner.waiting > 1000:

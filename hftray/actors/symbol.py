@@ -13,7 +13,13 @@ from typing import Any
 from hftray import observe
 from hftray.actors.messages import Step, StepReport
 from hftray.core.engine import SymbolEngine
-from hftray.core.errors import BrokerUnavailable, HftrayError, OrderRejected, RejectError
+from hftray.core.errors import (
+    BrokerUnavailable,
+    HftrayError,
+    NotRegistered,
+    OrderRejected,
+    RejectError,
+)
 from hftray.core.events import (
     CancelOrder,
     ClockAdvanced,
@@ -25,7 +31,7 @@ from hftray.core.events import (
 )
 from hftray.core.ledger import TradeRecord
 from hftray.core.market import Instrument
-from hftray.core.orders import Approval, Leg, OrderIntent, OrderReport, OrderStatus
+from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, OrderStatus
 from hftray.core.position import Phase
 from hftray.core.recovery import intent_of, never_sent, order_of
 from hftray.core.rules import TradingRules
@@ -101,7 +107,7 @@ class SymbolShell:
         if step.recover:
             self._warm = False  # another run, or a pause: the buffer is of another time
         if step.history is not None:
-            self._engine.warm(step.history)
+            self._engine.warm(step.history, step.forming)
             self._warm = True
 
     @property
@@ -149,14 +155,27 @@ class SymbolShell:
                     await self._settle(command)
 
     async def _order(self, intent: OrderIntent) -> None:
-        assert self._epoch is not None
-        answer = await self._risk.reserve(intent, self._epoch)
+        answer = await self._reserve(intent)
         await self._carry_out(answer)
         if not isinstance(answer, Approval):
             self._note(intent, f"denied: {answer.reason}")
             return
         self._note(intent, f"entry {intent.side} {answer.order.quantity}")
         await self._carry_out(await self._place(answer))
+
+    async def _reserve(self, intent: OrderIntent) -> Approval | Denial:
+        assert self._epoch is not None
+        try:
+            return await self._risk.reserve(intent, self._epoch)
+        except NotRegistered:
+            # Risk was restarted since. A touched stop must not be lost for that, so ask again at
+            # once, provided the ledger holds what this shell believes.
+            self._epoch, state = await self._risk.register(self.symbol)
+            known = next((p.reference for p in state.positions if p.symbol == self.symbol), None)
+            held = self._engine.position
+            if state.pending or known != (held.reference if held else None):
+                raise
+            return await self._risk.reserve(intent, self._epoch)
 
     async def _place(self, approval: Approval) -> OrderReport:
         order = approval.order

@@ -121,6 +121,10 @@ class ReplayFeed:
         end = int(np.searchsorted(candles.time, until.timestamp() - self._seconds, side="right"))
         return [_candle(symbol, candles, row) for row in range(max(0, end - count), end)]
 
+    async def forming(self, symbol: str, before: datetime) -> Candle | None:
+        """None: files hold closed candles only."""
+        return None
+
     def session(self, symbol: str, day: date) -> TradingSession | None:
         """The symbol's trading day in its file, once the file was read. NotFound."""
         self._require([symbol])

@@ -48,6 +48,7 @@ class SimulatedExchange:
             for entry in self._book.working()
             if entry.order.symbol in self._instruments
         }
+        self._batch: MarketBatch | None = None
         self._session_days: dict[str, date] = {}
         self._prices: dict[str, float] = {}
         # Candles of the present step, and for each symbol the price its levels were safe at.
@@ -88,7 +89,8 @@ class SimulatedExchange:
 
     async def on_market(self, batch: MarketBatch) -> list[OrderReport]:
         """Match working orders against the batch; returns the orders that changed."""
-        self._remember(batch)
+        if batch != self._batch:  # a repeated one would pass for two steps
+            self._remember(batch)
         if not self._working:
             return []
         moved = []
@@ -123,6 +125,8 @@ class SimulatedExchange:
                 slippage_bps=self._slippage_bps,
             )
             entry = self._filled(entry, order.time, price, order.quantity)
+        elif entry.session_day is None and entry.last_price is not None:
+            entry = self._session_over(entry, order.time)  # the market has just closed
         self._keep([entry])
         return entry
 
@@ -138,6 +142,7 @@ class SimulatedExchange:
         return None
 
     def _remember(self, batch: MarketBatch) -> None:
+        self._batch = batch
         self._present = batch.candles
         for symbol, tick in batch.ticks.items():
             self._prices[symbol] = tick.price

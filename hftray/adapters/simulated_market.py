@@ -16,13 +16,14 @@ import numpy as np
 from hftray.adapters.calendar import SessionCalendar
 from hftray.adapters.generated_prices import Character, GeneratedSession, generate_session
 from hftray.adapters.instruments import Listings
+from hftray.core.candles import CandleBuffer
 from hftray.core.errors import NotFound
 from hftray.core.market import Candle, Instrument, Tick
 from hftray.core.session import IST, SessionRules, TradingSession
 from hftray.ports import MarketBatch
 
 # How many sessions a request for history may reach back.
-_DEEPEST_HISTORY = 250
+_DEEPEST_HISTORY = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,21 @@ class SimulatedFeed:
             candles = closed + candles
             day = self._calendar.previous_days(day, 1)[0]
         return candles[-count:] if count > 0 else []
+
+    async def forming(self, symbol: str, before: datetime) -> Candle | None:
+        """The candle of the day's newest tick before a moment, from its ticks so far."""
+        day = before.astimezone(IST).date()
+        session = self.session(symbol, day)
+        if session is None:
+            return None
+        buffer = CandleBuffer(symbol, 2, int(self._candle.total_seconds()) // 60)
+        for tick in self._ticks(symbol, day):
+            if tick.time >= before:
+                break
+            if buffer.due(tick.time):
+                buffer.close_forming()
+            buffer.take(tick, session)
+        return buffer.last() if len(buffer) else None
 
     def session(self, symbol: str, day: date) -> TradingSession | None:
         """The symbol's trading day by the calendar. NotFound."""

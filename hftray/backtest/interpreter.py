@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from hftray.core.engine import SymbolEngine
-from hftray.core.events import CancelOrder, Event, SessionOpened, Settle
+from hftray.core.events import CancelOrder, ClockAdvanced, Event, SessionOpened, Settle
 from hftray.core.ledger import TradeRecord
 from hftray.core.market import Candle
 from hftray.core.matching import fill_price, taker_price, trigger_price
@@ -54,6 +54,7 @@ class Interpreter:
         self._slippage = slippage_bps
         self._epoch = book.register(engine.symbol)
         self._working: Order | None = None
+        self._session: TradingSession | None = None
         self._candle: Candle | None = None
         self._before: float | None = None
         self._charges: dict[str, Decimal] = {}
@@ -61,6 +62,7 @@ class Interpreter:
 
     def open_session(self, session: TradingSession) -> None:
         """A trading day begins."""
+        self._session = session
         self._book.open_day(session.day, session.opens)
         self._carry_out(SessionOpened(session))
 
@@ -77,10 +79,13 @@ class Interpreter:
 
     def close_session(self) -> None:
         """The day is over: exits go at the last price there was, entries are withdrawn."""
-        order, candle = self._working, self._candle
-        if candle is None:
+        candle, session = self._candle, self._session
+        if candle is None or session is None:
             return
-        closes = candle.time + self._engine.candles.interval
+        closes = session.closes
+        # Candles may be missing at the day's end: what is still open is sold now.
+        self._carry_out(ClockAdvanced(closes))
+        order = self._working
         if order is not None and order.leg is Leg.EXIT:
             price = taker_price(
                 candle.close, order.side, self._engine.instrument, slippage_bps=self._slippage

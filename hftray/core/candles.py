@@ -119,6 +119,14 @@ class CandleBuffer:
             raise IndexError(f"{self.symbol} has no candle yet")
         return Candle(self.symbol, when, *(float(x) for x in self._floats[:, self._end - 1]))
 
+    def resume(self, forming: Candle) -> bool:
+        """Take up a candle that others began, so that its earlier ticks are not missing from it."""
+        if not self.append(forming):
+            return False
+        self._closes_at = forming.time + self.interval
+        self._newest = None
+        return True
+
     def append(self, candle: Candle) -> bool:
         """Take a closed candle; False (and counted) when it is faulty or not newer."""
         fault = candle_fault(candle)

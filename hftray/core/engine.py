@@ -83,13 +83,15 @@ class SymbolEngine:
             return Decimal(0)
         return self.position.gross_pnl(Decimal(str(self.last_price)))
 
-    def warm(self, history: list[Candle]) -> None:
-        """Begin the buffer anew with earlier closed candles, oldest first."""
+    def warm(self, history: list[Candle], forming: Candle | None = None) -> None:
+        """Begin the buffer anew with earlier closed candles, oldest first, and the forming one."""
         self.candles = self._empty_buffer()
         for candle in history:
             self.candles.append(candle)
-        if history and self.last_price is None:
-            self.last_price = history[-1].close
+        if forming is not None:
+            self.candles.resume(forming)
+        if len(self.candles) and self.last_price is None:
+            self.last_price = self.candles.last().close
 
     def _empty_buffer(self) -> CandleBuffer:
         signals = self.rules.signals
@@ -274,7 +276,9 @@ class SymbolEngine:
         if order is None or intent is None or report.reference != order.reference:
             return []  # late or repeated news of an order that is finished here
         if not report.status.terminal:
-            return []
+            # Shares already bought must be guarded, so the rest of the entry is withdrawn.
+            begun = order.leg is Leg.ENTRY and report.filled_quantity > 0
+            return [CancelOrder(order.reference)] if begun else []
         self.order = self.intent = None
         if order.leg is Leg.ENTRY:
             return self._entry_done(report, intent)

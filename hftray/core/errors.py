@@ -11,6 +11,7 @@ HftrayError
 ├── RejectError         this request is refused and will be refused again
 │   ├── OrderRejected
 │   ├── StaleEpoch      an older incarnation of an actor is asking
+    │   │   └── NotRegistered   risk was restarted and knows none: register again
 │   ├── NotFound
 │   ├── Conflict        a name or id is taken
 │   └── IllegalTransition
@@ -60,6 +61,10 @@ class OrderRejected(RejectError):
 
 class StaleEpoch(RejectError):
     """A superseded incarnation of an actor tried to act."""
+
+
+class NotRegistered(StaleEpoch):
+    """Risk was restarted and knows no incarnation of the symbol yet: register, then ask again."""
 
 
 class NotFound(RejectError):

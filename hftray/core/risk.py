@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 from hftray.core.charges import ChargeSchedule
-from hftray.core.errors import IllegalTransition, NotFound, StaleEpoch
+from hftray.core.errors import IllegalTransition, NotFound, NotRegistered, StaleEpoch
 from hftray.core.ledger import (
     LedgerEvent,
     RiskStateChanged,
@@ -257,7 +257,9 @@ class RiskBook:
     # Granting
 
     def _require_epoch(self, symbol: str, epoch: int) -> None:
-        if epoch != self._epochs.get(symbol):
+        if symbol not in self._epochs:
+            raise NotRegistered(f"{symbol} has not registered since risk was started")
+        if epoch != self._epochs[symbol]:
             raise StaleEpoch(f"{symbol}: epoch {epoch} is not the one registered last")
 
     def _size(self, intent: OrderIntent, most: Decimal) -> int:

@@ -19,7 +19,7 @@ from typing import Any, Self
 from hftray.core.errors import NotFound
 from hftray.core.ledger import TradeRecord
 from hftray.core.money import ZERO, portion
-from hftray.core.orders import Leg, TradeStatus
+from hftray.core.orders import Leg, Side, TradeStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,19 @@ class Holding:
 
     @property
     def deployed(self) -> Decimal:
-        """Rupees the open shares were entered at."""
+        """Rupees the open shares tie up: what they were entered at.
+
+        A short that found a better price than its band foresaw counts at the band's edge: the
+        excess is money received, not money committed.
+        """
         assert self.entry.price is not None  # an executed entry has a price
-        return portion(self.entry.price * self.entry.quantity, self.quantity, self.entry.quantity)
+        entered = self.entry.price * self.entry.quantity
+        if self.entry.side is Side.SELL and self.entry.reserved:
+            reserved = portion(
+                self.entry.reserved, self.entry.quantity, self.entry.requested_quantity
+            )
+            entered = min(entered, reserved)
+        return portion(entered, self.quantity, self.entry.quantity)
 
     @property
     def charges(self) -> Decimal:

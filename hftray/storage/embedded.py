@@ -92,6 +92,11 @@ def start(data_dir: Path) -> EmbeddedServer:
     return EmbeddedServer(url.render_as_string(hide_password=False), pid, directory)
 
 
+def is_running(data_dir: Path) -> bool:
+    """Whether a server runs on `<data_dir>/postgres`, started by whomever."""
+    return _running(data_dir.expanduser().resolve() / "postgres") is not None
+
+
 @contextmanager
 def _exclusively(directory: Path) -> Iterator[None]:
     with directory.with_name("postgres.lock").open("w") as lock:

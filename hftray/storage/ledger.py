@@ -66,7 +66,17 @@ class PostgresLedger:
                 except IntegrityError as error:
                     raise NotFound(f"there is no user {user_id!r}") from error
                 found = (await connection.execute(wanted)).mappings().one()
+            opened = update(runs).where(runs.c.id == found["id"])
+            await connection.execute(opened.values(opened_at=func.clock_timestamp()))
         return run_of(found)
+
+    async def current_run(self, mode: str, source: str) -> RunInfo | None:
+        """The run of this mode and source that was opened last; None before the first."""
+        wanted = select(runs).where(runs.c.mode == mode, runs.c.source == source)
+        newest = wanted.order_by(runs.c.opened_at.desc(), runs.c.id.desc()).limit(1)
+        async with reachable(self._engine), self._engine.connect() as connection:
+            found = (await connection.execute(newest)).mappings().one_or_none()
+        return None if found is None else run_of(found)
 
     async def finish_run(self, run_id: int, time: datetime) -> None:
         """End the run; finishing twice keeps the first time. NotFound."""

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, func, insert, inspect, text, update
+from sqlalchemy import Connection, func, insert, inspect, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -73,6 +73,15 @@ async def seed(
         if strategy_rows:
             await connection.execute(insert(strategies), [dict(row) for row in strategy_rows])
         return True
+
+
+async def identity(engine: AsyncEngine) -> str:
+    """What tells this database from any other: the moment it was seeded. StopError before that."""
+    async with reachable(engine), engine.connect() as connection:
+        seeded = await connection.scalar(select(catalog_state.c.seeded_at))
+    if seeded is None:
+        raise StopError("the database was never seeded; run `hftray migrate` first")
+    return seeded.isoformat()
 
 
 def _upgrade(connection: Connection) -> str:

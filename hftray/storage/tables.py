@@ -85,6 +85,7 @@ runs = Table(
     Column("initial_capital", Numeric, nullable=False),
     Column("scanning", Boolean, nullable=False, server_default=false()),
     Column("started_at", MOMENT, nullable=False, server_default=func.now()),
+    Column("opened_at", MOMENT, nullable=False, server_default=func.now()),
     Column("finished_at", MOMENT),
 )
 Index(

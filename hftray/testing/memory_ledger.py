@@ -37,6 +37,7 @@ class MemoryStore:
     roster_version: int = 1
     runs: dict[int, RunInfo] = field(default_factory=dict)
     finished: dict[int, datetime] = field(default_factory=dict)
+    opened: list[int] = field(default_factory=list)
     scanning: dict[int, bool] = field(default_factory=dict)
     applied: set[str] = field(default_factory=set)
     trades: dict[str, TradeRow] = field(default_factory=dict)
@@ -85,12 +86,19 @@ class MemoryLedger:
         for run in self.store.runs.values():
             same = (run.mode, run.source, run.user_id) == account
             if same and run.run_id not in self.store.finished:
+                self.store.opened.append(run.run_id)
                 return run
         if user_id not in self.store.users:
             raise NotFound(f"there is no user {user_id!r}")
         run = RunInfo(len(self.store.runs) + 1, mode, source, user_id, initial_capital)
         self.store.runs[run.run_id] = run
+        self.store.opened.append(run.run_id)
         return run
+
+    async def current_run(self, mode: str, source: str) -> RunInfo | None:
+        """The run of this mode and source that was opened last; None before the first."""
+        opened = (self.store.runs[run_id] for run_id in reversed(self.store.opened))
+        return next((run for run in opened if (run.mode, run.source) == (mode, source)), None)
 
     async def finish_run(self, run_id: int, time: datetime) -> None:
         """End the run; finishing twice keeps the first time."""

@@ -1,15 +1,18 @@
 """The real thing in simulation: Ray, PostgreSQL, Serve, HTTP, and a trader at the keyboard."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 from running_system import RunningSystem, command, environment
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
+CHROMIUM = shutil.which("chromium")
 SYMBOLS = "RELIANCE,TCS,ITC,SBIN,INFY"
 
 
@@ -65,6 +68,27 @@ def test_every_read_answers(system: RunningSystem) -> None:
     assert isinstance(system.get("/api/positions", status="all"), list)
     assert system.get("/api/users/default")["id"] == "default"
     assert "swagger" in system.client.get("/docs").text.lower()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Debian's package chromium is not installed")
+def test_the_documentation_page_works_without_the_internet(system: RunningSystem) -> None:
+    asked: list[str] = []
+    faults: list[str] = []
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda line: faults.append(line.text) if line.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(f"{system.url}/docs")
+        page.wait_for_selector(".opblock")
+        shown = page.locator(".opblock-summary-path").all_inner_texts()
+        browser.close()
+    paths = {text.replace("\u200b", "") for text in shown}
+    assert {"/api/engine/status", "/api/strategies/{strategy_id}", "/api/backtest"} <= paths
+    assert all(url.startswith((system.url, "data:")) for url in asked), asked
+    assert faults == []
 
 
 def test_unknown_things_are_404_and_bad_bodies_name_the_field(system: RunningSystem) -> None:

@@ -33,6 +33,7 @@ from hftray.strategies.defaults import default_strategies
 
 CONFIG = Path(__file__).parents[2] / "config"
 MONDAY = date(2026, 6, 1)
+PATIENCE = 30.0  # real seconds after which a scan that never comes is a failure
 FOUR = ("RELIANCE", "TCS", "INFY", "ITC")
 
 
@@ -103,6 +104,9 @@ class CandleFeed:
         until = before or self.batches[max(0, self._next - 1)].now
         return [c for c in everything if c.time + timedelta(minutes=5) <= until][-count:]
 
+    async def forming(self, symbol: str, before: datetime) -> Candle | None:
+        return None
+
     async def poll(self) -> MarketBatch:
         if self._next >= len(self.batches):
             return MarketBatch(self.batches[-1].now, open=False, ended=True)
@@ -149,7 +153,8 @@ class Stepped:
     async def idle(self) -> None:
         """Until the loop asks for a batch that it may not have yet."""
         async with self._changed:
-            await self._changed.wait_for(lambda: self._waiting and not self._allowed)
+            asked = self._changed.wait_for(lambda: self._waiting and not self._allowed)
+            await asyncio.wait_for(asked, PATIENCE)
 
 
 @dataclass
@@ -277,9 +282,8 @@ class StubSymbol:
         await self.free.wait()
         if self.fault is not None:
             raise self.fault
-        signal = Signal(
-            self.name, Decision.HOLD, 0.0, {}, 1.0, step.now, step.now, final=step.candle is not None
-        )
+        final = step.candle is not None
+        signal = Signal(self.name, Decision.HOLD, 0.0, {}, 1.0, step.now, step.now, final)
         return StepReport(self.name, "FLAT", (signal,), None, 1.0, Decimal(0), roster_version=-1)
 
 

@@ -1,4 +1,4 @@
-"""The actors' shells as plain objects: in-memory ledger, simulated exchange, and faults on demand."""
+"""The actors' shells as plain objects: memory ledger, simulated exchange, faults on demand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -58,7 +58,7 @@ class Faulty:
 
 
 class FaultyLedger(MemoryLedger):
-    """A ledger that is away for the next `away` appends; `lost` of them are written all the same."""
+    """A ledger that is away for `away` appends, after `lost` that are written all the same."""
 
     away = 0
     lost = 0

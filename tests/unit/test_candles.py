@@ -1,4 +1,4 @@
-"""Candles: buckets from the session's open, the stated rule for every odd tick, the ring of rows."""
+"""Candles: buckets from the session's open, the rule for every odd tick, the ring of rows."""
 
 import pickle
 from dataclasses import replace
@@ -153,6 +153,24 @@ def test_a_faulty_tick_is_rejected_and_counted(change, reason):
     assert took(own, replace(tick(1, 100), **change)) == [False]
     assert len(own) == 0
     assert [why.split()[0] for why in own.rejections.counts] == [reason]
+
+
+def test_a_candle_that_others_began_is_taken_up_as_the_forming_one():
+    own = buffer()
+    own.append(bar(0, "90 90 90 90"))
+    assert own.resume(Candle(SYMBOL, at(5), 100, 104, 97, 101, 10))
+    assert (own.forming, own.closed_count) == (True, 1)
+    assert took(own, tick(9, 105, 5), tick(8, 96, 1)) == [True, True]
+    assert own.last() == Candle(SYMBOL, at(5), 100, 105, 96, 105, 16)
+    assert own.due(at(10))
+
+
+@pytest.mark.parametrize("begun", ["90 90 90 90", "0 0 0 0"])
+def test_a_begun_candle_that_is_old_or_faulty_is_not_taken_up(begun):
+    own = buffer()
+    own.append(bar(1, "90 90 90 90"))
+    assert not own.resume(bar(1 if begun.startswith("9") else 2, begun))
+    assert (own.forming, len(own)) == (False, 1)
 
 
 # Closed candles

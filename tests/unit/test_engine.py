@@ -129,7 +129,7 @@ def test_a_candle_is_voted_on_as_final_exactly_once():
     assert finals == [at(5 * n) for n in range(11)]
 
 
-def test_entry_on_tick_enters_on_the_forming_candle_and_not_on_its_close():
+def test_entry_on_tick_enters_on_the_forming_candle_and_on_a_closed_one():
     desk = Desk(on_bar(1, BUY), rules(entry_on="tick"))
     signal, intent = desk.send(tick(6, 1000))
     assert (signal.final, signal.action, intent.side) == (False, "enter", Side.BUY)
@@ -137,8 +137,8 @@ def test_entry_on_tick_enters_on_the_forming_candle_and_not_on_its_close():
     late.send(tick(6, 1000))
     late.engine.electorate = on_bar(1, BUY)
     final, *_ = late.send(tick(10, 1000))
-    assert (final.final, final.action) == (True, "indicative")
-    assert not late.intents()
+    assert (final.final, final.action) == (True, "enter")
+    assert len(late.intents()) == 1
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_level_touched_inside_a_candle_is_the_exits_trigger():
     assert desk.exits() == [("stop_loss", 999.0, D(985))]
 
 
-def test_a_candle_that_closes_below_a_trailing_stop_raised_by_its_own_high_exits_at_the_next_price():
+def test_a_close_below_a_trailing_stop_that_its_own_high_raised_exits_at_the_next_price():
     desk = entered(history=quiet_history(spread=50))
     desk.send(bar(2, "1000 1100 995 1050"))
     assert desk.exits() == [("trailing_stop", 1050.0, None)]
@@ -417,8 +417,22 @@ def test_a_working_report_changes_nothing():
     desk.send(bar(1, "1000 1000 1000 1000"))
     before = desk.engine.snapshot()
     assert desk.send(desk.report(OrderStatus.WORKING)) == []
-    assert desk.send(desk.report(OrderStatus.WORKING, 5, "1000")) == []
     assert desk.engine.snapshot() == before
+    leaving = entered(history=[])
+    leaving.send(tick(11, 980))
+    before = leaving.engine.snapshot()
+    assert leaving.send(leaving.report(OrderStatus.WORKING, 5, "980")) == []
+    assert leaving.engine.snapshot() == before
+
+
+def test_the_rest_of_a_partly_filled_entry_is_withdrawn_so_that_the_shares_are_guarded():
+    desk = Desk(on_bar(1, BUY), history=[])
+    desk.send(bar(1, "1000 1000 1000 1000"))
+    (cancel,) = desk.send(desk.report(OrderStatus.WORKING, 5, "1000"))
+    assert cancel.reference == desk.orders[0].reference
+    desk.send(desk.report(OrderStatus.CANCELLED, 5, "1000"))
+    desk.send(tick(11, 980))
+    assert (desk.engine.phase, desk.intents(Leg.EXIT)[0].quantity) == (Phase.EXITING, 5)
 
 
 def test_duplicated_late_and_foreign_reports_change_nothing():

@@ -177,6 +177,13 @@ class Day:
                     self.carry_out(report)
 
 
+def remembered(engine):
+    """Everything an engine holds besides what it is built from."""
+    built_from = ("instrument", "rules", "electorate", "candles", "_handlers")
+    own = {name: value for name, value in vars(engine).items() if name not in built_from}
+    return own | {"candles": engine.candles.snapshot()}
+
+
 @settings(max_examples=60)
 @given(given_moves=moves, cuts=st.sets(st.integers(0, 80)), when=entry_on, closed=st.booleans())
 def test_an_engine_restored_anywhere_continues_identically(given_moves, cuts, when, closed):
@@ -188,7 +195,7 @@ def test_an_engine_restored_anywhere_continues_identically(given_moves, cuts, wh
         whole.feed(event)
         cut.feed(event)
         assert cut.log == whole.log
-    assert cut.engine.snapshot() == whole.engine.snapshot()
+    assert remembered(cut.engine) == remembered(whole.engine)
 
 
 @settings(max_examples=40)

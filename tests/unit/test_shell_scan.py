@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 from engine_world import at, bar, session, tick
+from risk_world import new_book
 from scan_world import FOUR, LIVELY, CandleFeed, Market, StubRisk, StubSymbol, simulated
 from shell_world import Faulty, FaultyLedger
 
@@ -16,7 +17,6 @@ from hftray.core.ledger import SignalRecorded
 from hftray.core.orders import Leg, OrderReport, OrderStatus, TradeStatus
 from hftray.core.risk import RiskBook
 from hftray.ports import MarketBatch
-from risk_world import new_book
 
 # A whole day, four symbols, five ticks a candle
 
@@ -218,7 +218,9 @@ class TickFeed:
         if self.number in self.closing:
             return MarketBatch(now, open=False)
         ticks = {name: tick(self.number, 100 + self.number) for name in self.names}
-        return MarketBatch(now, open=True, sessions=dict.fromkeys(self.names, session()), ticks=ticks)
+        return MarketBatch(
+            now, open=True, sessions=dict.fromkeys(self.names, session()), ticks=ticks
+        )
 
 
 class Quiet:

@@ -26,7 +26,6 @@ from hftray.core.errors import (
     LedgerUnavailable,
     OrderRejected,
     RetryError,
-    StaleEpoch,
     UnknownOutcome,
 )
 from hftray.core.events import Decision
@@ -294,13 +293,34 @@ async def test_a_superseded_shell_is_refused(world):
     assert await world.exchange.reports() == []
 
 
-async def test_a_restarted_risk_refuses_old_epochs_and_the_shell_registers_anew(world):
+async def test_a_restarted_risk_knows_no_epoch_and_the_shell_registers_anew_at_once(world):
     shell = await world.begin(anywhere())
     await world.desk.use_run(world.run)  # as after a restart: the book comes from the ledger
     report = await world.play(shell, bar(1, DECIDING))
-    assert StaleEpoch.__name__ in report.trouble
-    report = await world.play(shell, bar(2, FLAT_BAR))
     assert (report.trouble, report.phase) == ("", "ENTERING")
+    assert world.rows() == [(ENTRY, PENDING, 0)]
+
+
+async def test_a_stop_touched_just_after_risk_was_restarted_is_not_lost(world):
+    shell = await holding(world)
+    await world.desk.use_run(world.run)
+    report = await world.play(shell, bar(3, "1000 1000 985 1000"))
+    assert (report.trouble, report.phase) == ("", "FLAT")
+    await world.agree(shell)
+
+
+async def test_a_shell_that_believes_otherwise_than_the_ledger_reads_it_before_it_acts(world):
+    """Its position was closed by a later incarnation, and then risk was restarted."""
+    first = await holding(world, anywhere())
+    second = await world.begin(Script())
+    await world.play(second, bar(3, "1000 1000 980 980"))
+    assert world.rows(EXIT) == [(EXIT, EXECUTED, 20)]
+    await world.desk.use_run(world.run)
+    report = await world.play(first, bar(4, "980 980 970 970"))
+    assert report.trouble.startswith("NotRegistered")
+    report = await world.play(first, bar(5, "970 970 970 970"))
+    assert report.trouble == ""
+    assert world.rows(EXIT) == [(EXIT, EXECUTED, 20)]
 
 
 async def test_a_restarted_shell_adopts_its_position_and_guards_it(world):

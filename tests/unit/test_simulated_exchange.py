@@ -138,14 +138,14 @@ async def test_a_symbols_session_may_end_before_the_markets():
     assert report.average_price == Decimal("100.00")
 
 
-async def test_an_order_placed_while_the_market_is_closed_waits_for_the_opening():
+async def test_after_the_close_an_exit_goes_at_the_last_price_and_an_entry_is_withdrawn():
     broker = exchange()
     await broker.on_market(tick(0, 100.0))
     await broker.on_market(closed())
-    await broker.place(replace(EXIT, time=CLOSE))
-    assert await broker.on_market(closed(CLOSE + timedelta(hours=1))) == []
-    [report] = await broker.on_market(tick(24 * 60, 97.0))
-    assert report.average_price == Decimal("97.00")
+    left = await broker.place(replace(EXIT, time=CLOSE))
+    assert (left.status, left.average_price) == (OrderStatus.FILLED, Decimal("100.00"))
+    entered = await broker.place(replace(ENTRY, time=CLOSE))
+    assert (entered.status, entered.filled_quantity) == (OrderStatus.CANCELLED, 0)
 
 
 async def test_a_partial_fill_is_completed_at_the_following_step():

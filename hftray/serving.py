@@ -1,0 +1,88 @@
+"""The REST API as a Ray Serve application: over a system that runs, or bringing one up itself."""
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hftray import __version__, observe
+from hftray.actors import handles
+from hftray.settings import load
+from hftray.wiring import (
+    Plan,
+    build_book,
+    build_catalog,
+    build_feed,
+    plan,
+    prepare_database,
+    start_actors,
+)
+
+if TYPE_CHECKING:
+    from ray.serve import Application
+
+
+class ApiReplica:
+    """One replica of the REST API on Ray Serve."""
+
+    async def __init__(self, chosen: Plan) -> None:  # type: ignore[misc]  # Serve awaits it
+        from hftray.api.app import create_app
+        from hftray.api.dependencies import ApiSettings, Services
+        from hftray.api.engine_desk import EngineDesk
+        from hftray.backtest.runner import run_backtest
+        from hftray.storage.database import connect
+
+        observe.configure()
+        settings = chosen.settings
+        catalog = build_catalog(settings, connect(chosen.database_url))
+        feed = partial(build_feed, settings, chosen.start_day)
+        rules, slippage = settings.trading_rules(), settings.simulation.slippage_bps
+        backtest = partial(run_backtest, feed, partial(build_book, settings), rules, slippage)
+        desk = EngineDesk(settings.symbols, catalog, backtest)
+        await desk.follow()
+        token = settings.server.api_token
+        secret = token.get_secret_value() if token else None
+        self._app = create_app(
+            Services(catalog, desk, ApiSettings(__version__, settings.storage.user_id, secret))
+        )
+
+    def __serve_build_asgi_app__(self) -> Any:
+        return self._app
+
+
+class StandaloneReplica(ApiReplica):
+    """A replica that starts what it does not find: database, actors, the scanning itself."""
+
+    async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits it
+        from hftray.storage import embedded
+
+        settings = load().settings
+        given = settings.storage.database_url
+        url = given.get_secret_value() if given else embedded.start(settings.storage.data_dir).url
+        await prepare_database(settings, url)
+        chosen = replace(await plan(settings), database_url=url)
+        if handles.ENGINE not in handles.living():
+            await start_actors(chosen)
+            await handles.EngineHandle().start()
+        await super().__init__(chosen)
+
+
+def api_application(chosen: Plan) -> "Application":
+    """The bound Serve application over actors that run already."""
+    return _deployment(ApiReplica, chosen.settings.server.replicas).bind(chosen)
+
+
+def standalone_application() -> "Application":
+    """The bound Serve application for `serve run` and `serve deploy`."""
+    return _deployment(StandaloneReplica, 1).bind()
+
+
+def _deployment(replica: type, replicas: int) -> Any:
+    from ray import serve
+
+    configure = serve.deployment(
+        name="api",
+        num_replicas=replicas,
+        ray_actor_options={"num_cpus": 0},
+        graceful_shutdown_timeout_s=2,
+    )
+    return configure(serve.ingress()(replica))
