@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import random
 import signal
 import socket
 import tempfile
@@ -286,7 +287,16 @@ def prepare_ray_environment(private: Path) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of this machine that nobody uses at the moment.
+
+    It lies below the range from which the system gives ports to whoever asks for any, so that
+    none of the many processes of a starting cluster takes it meanwhile.
+    """
+    for port in random.sample(range(20_000, 30_000), 200):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue
+        return port
+    raise StopError("no free TCP port between 20000 and 30000")

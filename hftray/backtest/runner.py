@@ -19,13 +19,13 @@ from hftray.core.ledger import RunInfo
 from hftray.core.market import Candle, Instrument
 from hftray.core.metrics import portfolio_metrics
 from hftray.core.risk import RiskBook
-from hftray.core.rules import TradingRules
+from hftray.core.rules import SignalRules, TradingRules
 from hftray.core.session import IST, TradingSession
 from hftray.ports import Feed
 from hftray.strategies.ensemble import Ensemble
 from hftray.strategies.registry import check_parameters
 
-CANDLES_A_DAY = 375  # at most, with one-minute candles
+SESSION_MINUTES = 375
 
 BuildBook = Callable[[Mapping[str, Instrument], RunInfo, int], RiskBook]
 
@@ -58,7 +58,7 @@ async def _run(
     if symbol not in instruments:
         raise NotFound(f"symbol {symbol}: known are {', '.join(sorted(instruments))}")
     start, end = order["start_date"], order["end_date"]
-    earlier, played = await _history(feed, symbol, start, end, rules.signals.candle_buffer)
+    earlier, played = await _history(feed, symbol, start, end, rules.signals)
     instrument = instruments[symbol]
     voters = Ensemble(chosen_rows(order["strategy"], roster), rules.signals.threshold)
     engine = SymbolEngine(instrument, rules, voters)
@@ -106,11 +106,13 @@ def chosen_rows(strategy: str, roster: Sequence[Mapping[str, Any]]) -> list[Mapp
 
 
 async def _history(
-    feed: Feed, symbol: str, start: date, end: date, warm_up: int
+    feed: Feed, symbol: str, start: date, end: date, signals: SignalRules
 ) -> tuple[list[Candle], list[Candle]]:
+    warm_up, minutes = signals.candle_buffer, signals.candle_minutes
     opens = datetime.combine(start, time(), IST)
     closes = datetime.combine(end + timedelta(days=1), time(), IST)
-    most = ((end - start).days + 1) * CANDLES_A_DAY + warm_up
+    days = (end - start).days + 1
+    most = days * -(-SESSION_MINUTES // minutes) + warm_up
     candles = await feed.history(symbol, most, closes)
     played = [candle for candle in candles if candle.time >= opens]
     if not played:

@@ -91,6 +91,20 @@ def test_a_gap_through_the_stop_fills_at_the_open():
     assert story(outcome) == [("BUY", 20, D(1000), D(950), "trailing_stop")]
 
 
+def test_a_gap_through_the_stop_that_the_candle_came_back_to_fills_at_the_open_too():
+    outcome = played(on_bar(1, BUY), bar(1, DECIDING), bar(2, FLAT), bar(3, "985 995 980 994"))
+    assert story(outcome) == [("BUY", 20, D(1000), D(985), "trailing_stop")]
+
+
+def test_a_level_between_the_decision_and_the_entry_was_not_jumped_over():
+    """Decided at 980, sold at the open of 1000, target 990: the market falls to it from above."""
+    rules = TradingRules(exits=ExitRules(take_profit_atr=0.2, trailing_stop_percent=50))
+    outcome = played(
+        on_bar(1, SELL), bar(1, "1000 1025 975 980"), bar(2, "1000 1001 960 970"), rules=rules
+    )
+    assert story(outcome) == [("SELL", 20, D(1000), D(990), "take_profit")]
+
+
 def test_a_short_mirrors():
     outcome = played(on_bar(1, SELL), bar(1, DECIDING), bar(2, FLAT), bar(3, "1001 1020 1000 1005"))
     assert story(outcome) == [("SELL", 20, D(1000), D(1010), "trailing_stop")]
