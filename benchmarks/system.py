@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hftray import launch, wiring
 from hftray.core.ledger import RunInfo
-from hftray.settings import load
+from hftray.layers import load
 
 
 @contextlib.contextmanager

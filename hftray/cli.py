@@ -18,7 +18,8 @@ from rich.table import Table
 
 from hftray import __version__, launch
 from hftray.core.errors import HftrayError, RetryError, StopError
-from hftray.settings import DEFAULTS, Loaded, Settings, load
+from hftray.layers import DEFAULTS, Loaded, load
+from hftray.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
 console = Console(highlight=False)

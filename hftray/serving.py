@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from hftray import __version__, observe
 from hftray.actors import handles
-from hftray.settings import load
+from hftray.layers import load
 from hftray.wiring import (
     Plan,
     build_book,

@@ -23,8 +23,9 @@ from hftray.core.ledger import RunInfo
 from hftray.core.market import Instrument
 from hftray.core.risk import RiskBook
 from hftray.core.session import IST
+from hftray.layers import default_file, read_yaml
 from hftray.ports import Broker, Feed, Ledger
-from hftray.settings import Settings, default_file, read_yaml
+from hftray.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine

@@ -11,7 +11,7 @@ from typer.main import get_group
 from hftray.api.app import create_app
 from hftray.api.dependencies import ApiSettings, Services
 from hftray.cli import app as command_line
-from hftray.settings import ENVIRONMENT, load
+from hftray.layers import ENVIRONMENT, load
 from hftray.strategies.defaults import default_strategies
 from hftray.strategies.ensemble import voters_of
 from hftray.testing.memory_catalog import MemoryCatalog

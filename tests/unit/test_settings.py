@@ -8,7 +8,8 @@ import pytest
 
 from hftray.core.errors import ConfigError
 from hftray.core.rules import TradingRules
-from hftray.settings import Settings, default_file, load, read_yaml
+from hftray.layers import default_file, load, read_yaml
+from hftray.settings import Settings
 
 TEN = (
     "RELIANCE", "TCS", "HDFCBANK", "INFY", "ICICIBANK",
