@@ -5,6 +5,7 @@ after success, so it surfaces as UnknownOutcome and the caller looks the order u
 idempotent appends surface as RetryError.
 """
 
+import pickle
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -218,8 +219,9 @@ class SymbolHandle(Named):
     """One symbol actor, as the engine sees it."""
 
     async def step(self, step: Step) -> StepReport:
-        """One scan's news."""
-        return await self.ask("step", step)
+        """One scan's news; pickled here, which is cheaper than Ray's way for arguments."""
+        report: StepReport = pickle.loads(await self.ask("step_packed", pickle.dumps(step, 5)))
+        return report
 
 
 class EngineHandle(Named):

@@ -8,6 +8,7 @@ This process imports no pandas and no SQLAlchemy; keep it so.
 """
 
 import asyncio
+import pickle
 from typing import Any
 
 from hftray import observe
@@ -90,6 +91,10 @@ class SymbolShell:
                 self._unknown = True
                 raise
             return self._report(trouble or self._roster_fault)
+
+    async def step_packed(self, packed: bytes) -> bytes:
+        """`step` with pickled values, for callers in other processes."""
+        return pickle.dumps(await self.step(pickle.loads(packed)), 5)
 
     async def state(self) -> dict[str, Any]:
         """The engine's snapshot, for diagnosis."""
