@@ -125,7 +125,9 @@ class PostgresLedger:
             if version is None or version == known_version:
                 return None
             rows = await connection.execute(select(*columns).order_by(strategies.c.id))
-            return version, [dict(row) for row in rows.mappings()]
+            # Plain names for keys: SQLAlchemy's own would take SQLAlchemy along into every process
+            # that unpickles them.
+            return version, [dict(zip(ROSTER_COLUMNS, row, strict=True)) for row in rows]
 
 
 async def _read_run_state(connection: AsyncConnection, run_id: int) -> RunState:

@@ -1,5 +1,6 @@
 """What every ledger must do; run on PostgreSQL and on the in-memory one."""
 
+import pickle
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -374,6 +375,15 @@ async def test_runs_do_not_see_each_other(ledger: Ledger, run: RunInfo) -> None:
     )
     assert await ledger.run_state(other.run_id) == empty
     assert (await ledger.run_state(run.run_id)).risk_state == "HALTED"
+
+
+async def test_what_other_processes_unpickle_takes_no_database_library_along(
+    ledger: Ledger,
+) -> None:
+    run = await ledger.open_run("simulation", "seed 1", "default", Decimal(100_000))
+    for answer in (await ledger.roster(0), run, await ledger.run_state(run.run_id)):
+        assert b"sqlalchemy" not in pickle.dumps(answer)
+        assert b"asyncpg" not in pickle.dumps(answer)
 
 
 async def test_the_roster_is_given_until_its_version_is_known(ledger: Ledger) -> None:

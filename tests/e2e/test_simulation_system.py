@@ -70,6 +70,15 @@ def test_every_read_answers(system: RunningSystem) -> None:
     assert "swagger" in system.client.get("/docs").text.lower()
 
 
+def test_symbol_actors_carry_neither_pandas_nor_sqlalchemy(system: RunningSystem) -> None:
+    lean = [p for p in system.processes() if "SymbolShell" in "".join(p.cmdline()[:1])]
+    assert len(lean) == len(SYMBOLS.split(","))
+    for process in lean:
+        libraries = {Path(mapped.path).parts for mapped in process.memory_maps()}
+        heavy = {part for parts in libraries for part in parts} & {"pandas", "sqlalchemy"}
+        assert not heavy
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="Debian's package chromium is not installed")
 def test_the_documentation_page_works_without_the_internet(system: RunningSystem) -> None:
     asked: list[str] = []
