@@ -6,7 +6,6 @@ arrive inside events, the same events always give the same commands.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol, Self
@@ -21,16 +20,16 @@ from hftray.core.events import (
     Event,
     FlattenRequested,
     SessionOpened,
-    Settle,
     Signal,
     Vote,
 )
-from hftray.core.exits import ExitReason, entry_levels, exit_at_price, exit_in_candle
+from hftray.core.exits import ExitReason, exit_at_price, exit_in_candle
 from hftray.core.market import Candle, Instrument, Tick
-from hftray.core.orders import Approval, Denial, Leg, Order, OrderIntent, OrderReport, Side
-from hftray.core.position import Phase, Position, Trigger, next_phase
+from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, Side
+from hftray.core.position import Phase, Trigger, next_phase
 from hftray.core.rules import TradingRules
 from hftray.core.session import TradingSession
+from hftray.core.trade_life import TradeLife
 
 
 class Electorate(Protocol):
@@ -41,21 +40,15 @@ class Electorate(Protocol):
         ...
 
 
-class SymbolEngine:
-    """One symbol's candles, votes, position and order under way."""
+class SymbolEngine(TradeLife):
+    """One symbol's candles and votes, on top of the life of its position."""
 
     def __init__(self, instrument: Instrument, rules: TradingRules, electorate: Electorate) -> None:
-        self.instrument = instrument
-        self.rules = rules
+        super().__init__(instrument, rules)
         self.electorate = electorate
         self.candles = self._empty_buffer()
-        self.phase = Phase.FLAT
-        self.position: Position | None = None
-        self.intent: OrderIntent | None = None
-        self.order: Order | None = None
         self.session: TradingSession | None = None
         self.last_price: float | None = None
-        self._steps_waited = 0
         self._flatten: str | None = None
         self._handlers: dict[type, Callable[[Any], list[Command]]] = {
             SessionOpened: self._on_session,
@@ -67,11 +60,6 @@ class SymbolEngine:
             OrderReport: self._on_report,
             FlattenRequested: self._on_flatten,
         }
-
-    @property
-    def symbol(self) -> str:
-        """The symbol traded."""
-        return self.instrument.symbol
 
     def handle(self, event: Event) -> list[Command]:
         """Take one event; returns what should be done about it, in order."""
@@ -96,17 +84,6 @@ class SymbolEngine:
     def _empty_buffer(self) -> CandleBuffer:
         signals = self.rules.signals
         return CandleBuffer(self.symbol, signals.candle_buffer, signals.candle_minutes)
-
-    def adopt(
-        self, position: Position | None, order: Order | None, intent: OrderIntent | None
-    ) -> None:
-        """Take over what the ledger knows: an open position, an order that is not finished."""
-        self.position, self.order, self.intent = position, order, intent
-        self._steps_waited = 0
-        if order is None:
-            self.phase = Phase.FLAT if position is None else Phase.OPEN
-        else:
-            self.phase = Phase.ENTERING if order.leg is Leg.ENTRY else Phase.EXITING
 
     # Market
 
@@ -248,63 +225,6 @@ class SymbolEngine:
         )
         return [self.intent]
 
-    def _patience(self) -> list[Command]:
-        if self.order is None:
-            return []
-        self._steps_waited += 1
-        if self._steps_waited <= self.rules.signals.entry_patience:
-            return []
-        self._steps_waited = 0
-        return [CancelOrder(self.order.reference)]
-
-    # Outcomes
-
-    def _on_approved(self, event: Approval) -> list[Command]:
-        self.order, self.intent = event.order, event.intent
-        self._steps_waited = 0
-        return []
-
-    def _on_denied(self, event: Denial) -> list[Command]:
-        entering = self.phase is Phase.ENTERING
-        trigger = Trigger.ENTRY_DENIED if entering else Trigger.EXIT_DENIED
-        self.phase = next_phase(self.phase, trigger)
-        self.intent = None
-        return []
-
-    def _on_report(self, report: OrderReport) -> list[Command]:
-        order, intent = self.order, self.intent
-        if order is None or intent is None or report.reference != order.reference:
-            return []  # late or repeated news of an order that is finished here
-        if not report.status.terminal:
-            # Shares already bought must be guarded, so the rest of the entry is withdrawn.
-            begun = order.leg is Leg.ENTRY and report.filled_quantity > 0
-            return [CancelOrder(order.reference)] if begun else []
-        self.order = self.intent = None
-        if order.leg is Leg.ENTRY:
-            return self._entry_done(report, intent)
-        return self._exit_done(report)
-
-    def _entry_done(self, report: OrderReport, intent: OrderIntent) -> list[Command]:
-        if report.filled_quantity == 0 or report.average_price is None:
-            self.phase = next_phase(self.phase, Trigger.ENTRY_FAILED)
-            return [Settle(report, after=None, closed=None)]
-        self.phase = next_phase(self.phase, Trigger.ENTRY_FILLED)
-        self.position = opened_position(report, intent, self.rules, self._tick_size)
-        return [Settle(report, after=self.position, closed=None)]
-
-    def _exit_done(self, report: OrderReport) -> list[Command]:
-        held = self.position
-        assert held is not None  # EXITING always has one
-        if report.filled_quantity == 0:
-            self.phase = next_phase(self.phase, Trigger.EXIT_FAILED)
-            return [Settle(report, after=held, closed=None)]
-        closed = replace(held, quantity=min(report.filled_quantity, held.quantity))
-        left = held.quantity - closed.quantity
-        self.position = replace(held, quantity=left) if left else None
-        trigger = Trigger.EXIT_PARTIAL if left else Trigger.EXIT_FILLED
-        self.phase = next_phase(self.phase, trigger)
-        return [Settle(report, after=self.position, closed=closed)]
-
     def _on_flatten(self, event: FlattenRequested) -> list[Command]:
         self._flatten = event.reason
         if self.phase is Phase.ENTERING and self.order is not None:
@@ -314,10 +234,6 @@ class SymbolEngine:
     def permit_entries(self) -> None:
         """Take a flatten request back; entries are possible again."""
         self._flatten = None
-
-    @property
-    def _tick_size(self) -> Decimal:
-        return self.instrument.tick_size
 
     # State
 
@@ -339,28 +255,3 @@ class SymbolEngine:
 _STATE = (
     "phase", "position", "intent", "order", "session", "last_price", "_steps_waited", "_flatten",
 )  # fmt: skip
-
-
-def opened_position(
-    report: OrderReport, intent: OrderIntent, rules: TradingRules, tick: Decimal
-) -> Position:
-    """The position an entry's fill makes, with its stop-loss and take-profit."""
-    price = report.average_price
-    assert price is not None
-    stop, target = entry_levels(intent.side, price, intent.atr, rules.exits, tick)
-    return Position(
-        reference=report.reference,
-        symbol=intent.symbol,
-        side=intent.side,
-        quantity=report.filled_quantity,
-        entry_price=price,
-        entry_time=report.time or intent.time,
-        session_day=intent.session_day,
-        stop_loss=stop,
-        take_profit=target,
-        best_price=float(price),
-        atr=intent.atr,
-        strategy_id=intent.strategy_id,
-        score=intent.score,
-        votes=intent.votes,
-    )
