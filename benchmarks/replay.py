@@ -26,7 +26,8 @@ def watched(url: str, process: subprocess.Popen[bytes]) -> tuple[dict[str, Any],
     began, before = 0.0, 0
     while process.poll() is None:
         try:
-            status = httpx.get(f"{url}/api/engine/status", timeout=10).json()
+            answer = httpx.get(f"{url}/api/engine/status", timeout=10)
+            status = answer.json() if answer.status_code == 200 else {}
         except httpx.HTTPError:
             status = {}
         if not began and status.get("scans"):

@@ -171,18 +171,20 @@ class Scanner:
                 trouble[name] = str(error)
                 continue
             fresh.append(report)
-            self._log_rejections(report)
+            rejected = self._new_rejections(report)
             self.reports[name] = report
-            if report.trouble:
-                trouble[name] = report.trouble
+            if report.trouble or rejected:
+                trouble[name] = report.trouble or rejected
         return fresh, trouble
 
-    def _log_rejections(self, report: StepReport) -> None:
+    def _new_rejections(self, report: StepReport) -> str:
+        """What this scan's data was rejected for, if any was; logged with the counts so far."""
         known = self.reports.get(report.symbol)
         before = known.rejected if known else {}
-        for reason, count in report.rejected.items():
-            if count != before.get(reason):
-                log.warning("data rejected", symbol=report.symbol, reason=reason, count=count)
+        new = {why: n for why, n in report.rejected.items() if n > before.get(why, 0)}
+        if new:
+            log.warning("data rejected", symbol=report.symbol, counts=new)
+        return f"data rejected: {'; '.join(new)}" if new else ""
 
     async def _step(self, name: str, step: Step) -> StepReport:
         symbol = self._symbols[name]

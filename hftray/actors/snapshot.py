@@ -120,8 +120,6 @@ def degraded(progress: Progress, scanner: Scanner) -> list[str]:
         reasons.append(f"{scanner.dropped} ledger events were dropped")
     if progress.outcome:
         reasons += [f"{name}: {why}" for name, why in sorted(progress.outcome.trouble.items())]
-    for report in scanner.reports.values():
-        reasons += [f"{report.symbol}: {n} rejected ({why})" for why, n in report.rejected.items()]
     return reasons
 
 

@@ -88,7 +88,8 @@ class SymbolEngine(TradeLife):
     # Market
 
     def _on_session(self, event: SessionOpened) -> list[Command]:
-        if self.session is None or event.session.day != self.session.day:
+        # Without a session before it, a forming candle is one that was just taken up.
+        if self.session is not None and event.session.day != self.session.day:
             self.candles.close_forming()
         self.session = event.session
         return []

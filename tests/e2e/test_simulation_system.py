@@ -219,6 +219,40 @@ def test_kill_flattens_and_forbids_entries_until_resumed(system: RunningSystem) 
     assert system.post("/api/engine/resume", {"reason": "drill is over"})["risk_state"] == "ACTIVE"
 
 
+@pytest.mark.parametrize(
+    "kind", ["SymbolShell", "BrokerShell", "RiskShell", "PersistenceShell", "EngineActor"]
+)
+def test_a_killed_actor_comes_back_and_the_scanning_goes_on(
+    system: RunningSystem, kind: str
+) -> None:
+    before = system.get("/api/engine/status")
+
+    def scanned_well_since() -> bool:
+        status = system.get("/api/engine/status")
+        # The engine counts its scans anew when it is the one that was killed.
+        anew = 5 < status["scans"] < before["scans"]
+        on = anew if kind == "EngineActor" else status["scans"] > before["scans"] + 5
+        return on and status["running"] and not status["degraded"]
+
+    victim = next(p for p in system.processes() if f"ray::{kind}" in "".join(p.cmdline()[:1]))
+    victim.kill()
+    victim.wait(10)
+    system.wait_for(scanned_well_since, 90, f"scans without {kind}'s old process")
+    assert system.get("/api/engine/status")["run_id"] == before["run_id"]
+    system.post("/api/engine/stop")
+    trades = [t for t in system.get("/api/trades", limit=500) if t["leg"] != "MANUAL"]
+    assert len(trades) < 500
+    executed = [trade for trade in trades if trade["status"] == "EXECUTED"]
+    entered = {trade["reference"] for trade in executed if trade["leg"] == "ENTRY"}
+    left = [trade["position"] for trade in executed if trade["leg"] == "EXIT"]
+    working = {trade["position"] for trade in trades if trade["status"] == "PENDING"}
+    assert len(left) == len(set(left)), "no position was closed twice"
+    held = {position["reference"] for position in system.get("/api/positions", status="open")}
+    assert held == entered - set(left)
+    assert working <= held | {None}
+    system.post("/api/engine/start")
+
+
 def test_restart_goes_on_where_it_was_and_ctrl_c_leaves_nothing(system: RunningSystem) -> None:
     system.post("/api/engine/stop")
     before = system.get("/api/engine/status")

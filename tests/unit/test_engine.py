@@ -8,6 +8,7 @@ from engine_world import (
     BUY,
     DAY,
     HOLD,
+    INFY,
     SELL,
     SYMBOL,
     D,
@@ -28,6 +29,7 @@ from hftray.core.events import (
     ClockAdvanced,
     FlattenRequested,
     SessionOpened,
+    Signal,
 )
 from hftray.core.market import Candle
 from hftray.core.orders import Denial, Leg, Order, OrderIntent, OrderStatus, Side
@@ -482,6 +484,20 @@ def test_warming_begins_anew_and_gives_a_price_before_the_first_tick():
     desk.send(bar(0, "500 500 500 500"))
     desk.engine.warm(quiet_history(4))
     assert (desk.engine.last_price, len(desk.engine.candles)) == (500, 4)
+
+
+def test_a_forming_candle_that_is_taken_up_keeps_its_earlier_ticks():
+    begun = Candle(SYMBOL, at(0), 1000, 1010, 995, 1001, 300)
+    engine = SymbolEngine(INFY, TradingRules(), Script())
+    engine.warm(quiet_history(), begun)
+    engine.handle(SessionOpened(session()))
+    engine.handle(tick(3, 1020, volume=50))
+    candle = engine.candles.last()
+    assert engine.candles.rejections.counts == {}
+    assert (candle.time, candle.open, candle.high, candle.low) == (at(0), 1000, 1020, 995)
+    assert (candle.close, candle.volume) == (1020, 350)
+    [final] = [c for c in engine.handle(tick(5, 1021)) if isinstance(c, Signal) and c.final]
+    assert final.candle_time == at(0)
 
 
 def test_what_the_ledger_knows_is_adopted():
