@@ -17,6 +17,7 @@ from hftray.core.errors import RejectError, RetryError, UnknownOutcome
 from hftray.core.events import Signal
 from hftray.core.ledger import EquityMarked, LedgerEvent, PositionMarked, SignalRecorded
 from hftray.core.orders import OrderReport
+from hftray.core.position import Phase
 from hftray.core.risk_view import RiskState, RiskView
 from hftray.observe import logger
 from hftray.ports import Broker, Feed, Ledger, MarketBatch
@@ -155,7 +156,7 @@ class Scanner:
         begun = {
             name: asyncio.create_task(self._step(name, self._news(name, batch)))
             for name in self._symbols
-            if name not in busy
+            if name not in busy and self._concerned(name, batch)
         }
         if begun:
             await asyncio.wait(begun.values(), timeout=patience)
@@ -176,6 +177,15 @@ class Scanner:
             if report.trouble or rejected:
                 trouble[name] = report.trouble or rejected
         return fresh, trouble
+
+    def _concerned(self, name: str, batch: MarketBatch) -> bool:
+        """Whether a step could change anything: not for a flat symbol without a candle of its own
+        among the candles of others, which in a long replay spares most of the calls.
+        """
+        if self.recover_all or not batch.candles or name in batch.candles or name in self._owed:
+            return True
+        known = self.reports.get(name)
+        return known is not None and (known.position is not None or known.phase != Phase.FLAT)
 
     def _new_rejections(self, report: StepReport) -> str:
         """What this scan's data was rejected for, if any was; logged with the counts so far."""

@@ -348,6 +348,25 @@ async def test_a_symbol_still_busy_from_a_batch_without_candles_misses_no_candle
     assert [step.candle is not None for step in slow.steps] == [False, True]
 
 
+async def test_a_flat_symbol_is_spared_the_candles_of_others_but_not_news_of_its_own():
+    candles = {
+        "TCS": [bar(n, "100 101 99 100") for n in range(4)],
+        "ITC": [bar(0, "100 101 99 100")],
+    }
+    feed = CandleFeed(dict.fromkeys(candles), candles, {session().day: session()})
+    scanner, symbols, broker = await stub_scanner(feed=feed)
+    await scanner.scan()
+    await scanner.scan()
+    assert [len(symbols[name].steps) for name in ("TCS", "ITC")] == [2, 1]
+    broker.news = [OrderReport("R1", "ITC", OrderStatus.FILLED, "B1", 1)]
+    await scanner.scan()
+    assert [len(symbols[name].steps) for name in ("TCS", "ITC")] == [3, 2]
+    scanner.recover_all = True
+    await scanner.scan()
+    await scanner.scan()  # the closing batch is for everybody
+    assert [len(symbols[name].steps) for name in ("TCS", "ITC")] == [5, 4]
+
+
 # What a scan tells the symbols
 
 
