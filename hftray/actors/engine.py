@@ -239,6 +239,7 @@ class EngineShell:
         if self._ended:
             self._progress.note = "replay ended"
             log.info("replay ended", scans=self._progress.scans)
+            return  # the end of the loop shows it, together with running: false
         if time.monotonic() >= self._snapshot_due:
             await self._publish()
 

@@ -32,7 +32,7 @@ def system(system_directory: Path) -> Iterator[RunningSystem]:
     try:
         running.start()
         running.wait_for(
-            lambda: running.get("/api/engine/status")["session"]["ended"],
+            lambda: running.get("/api/engine/status")["note"].startswith("replay ended"),
             900,
             "the replay to end",
         )
