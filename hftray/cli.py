@@ -1,46 +1,28 @@
 """The command line: `hftray up` and what goes with it."""
 
 import asyncio
-import json
 import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
 import typer
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from hftray import __version__, launch
-from hftray.core.errors import HftrayError, RetryError, StopError
-from hftray.layers import DEFAULTS, Loaded, load
+from hftray import __version__, launch, remote
+from hftray.core.errors import RetryError, StopError
+from hftray.layers import DEFAULTS
+from hftray.remote import require_running
 from hftray.settings import Settings
+from hftray.terminal import ConfigFile, DataDir, console, load_layers, readable_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-console = Console(highlight=False)
-
-ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML laid over the defaults.")]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Where hftray keeps its files.")]
+app.add_typer(remote.commands)
 
 STOP_PATIENCE = 60.0  # seconds `hftray down` waits
-
-
-@contextmanager
-def _readable_errors() -> Iterator[None]:
-    try:
-        yield
-    except HftrayError as error:
-        console.print(f"[red]hftray:[/red] {error}", soft_wrap=True)
-        raise typer.Exit(1) from error
-
-
-def _load(config: Path | None, **flags: Any) -> Loaded:
-    return load(config=config, flags={key.replace("__", "."): v for key, v in flags.items()})
 
 
 @app.command()
@@ -66,8 +48,8 @@ def up(
     config: ConfigFile = None,
 ) -> None:
     """Start everything and trade until Ctrl-C."""
-    with _readable_errors():
-        loaded = _load(
+    with readable_errors():
+        loaded = load_layers(
             config,
             mode=mode,
             symbols=symbols.split(",") if symbols else None,
@@ -181,26 +163,13 @@ def scan_line(status: dict[str, Any]) -> str:
 
 
 @app.command()
-def status(data_dir: DataDir = None, config: ConfigFile = None) -> None:
-    """Show what the running system is doing."""
-    with _readable_errors():
-        settings = _load(config, storage__data_dir=data_dir).settings
-        there = _require_running(settings)
-        answer = _get(f"{there.url}/api/engine/status", settings)
-        table = Table(show_header=False)
-        for key, value in answer.items():
-            table.add_row(key, json.dumps(value) if isinstance(value, dict | list) else str(value))
-        console.print(table)
-
-
-@app.command()
 def down(data_dir: DataDir = None, config: ConfigFile = None) -> None:
     """Stop the running system, in order."""
-    with _readable_errors():
-        settings = _load(config, storage__data_dir=data_dir).settings
+    with readable_errors():
+        settings = load_layers(config, storage__data_dir=data_dir).settings
         if _stopped_leftovers(settings):
             return
-        there = _require_running(settings)
+        there = require_running(settings)
         os.kill(there.pid, signal.SIGINT)
         until = time.monotonic() + STOP_PATIENCE
         with console.status(f"stopping pid {there.pid}"):
@@ -227,8 +196,8 @@ def _stopped_leftovers(settings: Settings) -> bool:
 @app.command()
 def migrate(data_dir: DataDir = None, config: ConfigFile = None) -> None:
     """Bring the database to this version's schema."""
-    with _readable_errors():
-        settings = _load(config, storage__data_dir=data_dir).settings
+    with readable_errors():
+        settings = load_layers(config, storage__data_dir=data_dir).settings
         lock = launch.DataDirLock(settings.storage.data_dir)
         lock.acquire()
         try:
@@ -241,8 +210,8 @@ def migrate(data_dir: DataDir = None, config: ConfigFile = None) -> None:
 @app.command("config")
 def show_config(data_dir: DataDir = None, config: ConfigFile = None) -> None:
     """Print every setting in force and where it came from; secrets are masked."""
-    with _readable_errors():
-        loaded = _load(config, storage__data_dir=data_dir)
+    with readable_errors():
+        loaded = load_layers(config, storage__data_dir=data_dir)
         for key, value in sorted(_leaves(loaded.settings.model_dump())):
             shown = "" if value is None else str(value)
             origin = loaded.origins.get(key, "default")
@@ -260,29 +229,6 @@ def _leaves(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield name, masked(value.get_secret_value())
         else:
             yield name, ", ".join(value) if isinstance(value, tuple) else value
-
-
-def _require_running(settings: Settings) -> launch.Running:
-    there = launch.running(settings.storage.data_dir)
-    if there is None or not launch.is_locked(settings.storage.data_dir):
-        raise StopError(f"hftray does not run on {settings.storage.data_dir}")
-    return there
-
-
-def _get(url: str, settings: Settings) -> dict[str, Any]:
-    token = settings.server.api_token
-    headers = {"Authorization": f"Bearer {token.get_secret_value()}"} if token else {}
-    try:
-        answer = httpx.get(url, headers=headers, timeout=10)
-        answer.raise_for_status()
-    except httpx.HTTPStatusError as error:
-        code = error.response.status_code
-        wants = "; set HFTRAY_API_TOKEN to the token of the running system" if code == 401 else ""
-        raise StopError(f"{url} answered {code}{wants}") from error
-    except httpx.HTTPError as error:
-        raise StopError(f"{url} does not answer yet: {error}") from error
-    found: dict[str, Any] = answer.json()
-    return found
 
 
 if __name__ == "__main__":

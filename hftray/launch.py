@@ -7,6 +7,7 @@ finds it and `hftray down` can end it.
 import asyncio
 import contextlib
 import fcntl
+import ipaddress
 import json
 import logging
 import os
@@ -26,7 +27,7 @@ from hftray.settings import Settings
 if TYPE_CHECKING:
     from hftray.actors.handles import EngineHandle
     from hftray.core.ledger import RunInfo
-    from hftray.wiring import Plan
+    from hftray.wiring import BuildBroker, Plan
 
 Progress = Callable[[str], None]
 
@@ -103,8 +104,7 @@ def _state_file(data_dir: Path) -> Path:
 def check_address(settings: Settings) -> None:
     """Refuse an open address without a token, and a port that is taken, before anything starts."""
     host, port = settings.server.host, settings.server.port
-    loopback = host in ("localhost", "::1") or host.startswith("127.")
-    if settings.server.api_token is None and not loopback:
+    if settings.server.api_token is None and not _is_loopback(host):
         raise ConfigError(
             f"server.host: {host} can be reached by others; set HFTRAY_API_TOKEN or use 127.0.0.1"
         )
@@ -120,28 +120,30 @@ def check_address(settings: Settings) -> None:
             ) from error
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name may stand for any address but this one
+        return host == "localhost"
+
+
 @contextlib.contextmanager
 def database(settings: Settings, say: Progress) -> Iterator[str]:
     """The URL of a migrated database; an embedded server is stopped at the end."""
-    from hftray.storage import embedded
+    from hftray.storage.supervision import kept_running
     from hftray.wiring import prepare_database
 
     given = settings.storage.database_url
-    server = None
-    if given is None:
-        say("starting PostgreSQL")
-        server = embedded.start(settings.storage.data_dir)
-        url = server.url
-    else:
-        url = given.get_secret_value()
-    try:
+    with contextlib.ExitStack() as stack:
+        if given is None:
+            say("starting PostgreSQL")
+            url = stack.enter_context(kept_running(settings.storage.data_dir)).url
+            stack.callback(lambda: say("stopping PostgreSQL"))
+        else:
+            url = given.get_secret_value()
         say("bringing the database up to date")
         asyncio.run(prepare_database(settings, url))
         yield url
-    finally:
-        if server is not None:
-            say("stopping PostgreSQL")
-            server.stop()
 
 
 class System:
@@ -154,12 +156,14 @@ class System:
         say: Progress,
         *,
         any_symbols: bool = False,
+        build_broker: "BuildBroker | None" = None,
     ) -> None:
         self.say = say
         self.dashboard = ""
         self._settings = settings
         self._address = ray_address
         self._any_symbols = any_symbols
+        self._build_broker = build_broker
         self._undo = contextlib.ExitStack()
         self._handle: EngineHandle | None = None
 
@@ -190,7 +194,8 @@ class System:
         self.say(f"starting {len(plan.instruments) + 4} actors")
         wiring.require_free_cluster()  # before anything here could remove another's actors
         self._undo.callback(self._remove_actors)
-        run = asyncio.run(wiring.start_actors(plan))
+        build_broker = self._build_broker or wiring.build_broker
+        run = asyncio.run(wiring.start_actors(plan, build_broker))
         if serve_api:
             self._serve(plan)
         self._handle = handles.EngineHandle()
@@ -233,7 +238,9 @@ class System:
         server = self._settings.server
         self.say("starting the REST API")
         logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        serve.start(http_options={"host": server.host, "port": server.port})
+        # One address answers, also on a cluster of many nodes.
+        address = {"host": server.host, "port": server.port}
+        serve.start(proxy_location="HeadOnly", http_options=address)
         if self._address is not None:  # a cluster of our own goes with everything on it
             self._undo.callback(lambda: serve.delete(SERVE_APP))
         self._undo.callback(lambda: self.say("stopping the API"))

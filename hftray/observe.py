@@ -8,15 +8,26 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-_SECRET_KEY = re.compile(r"token|secret|password|api_?key|authorization", re.IGNORECASE)
+_SECRET_NAME = "token|secret|passw(?:or)?d|api_?key|authorization|credential"
+_SECRET_KEY = re.compile(_SECRET_NAME, re.IGNORECASE)
+# In text: `api_secret=…`, `'api_secret': '…'`, `secret=b'…'`. Prose such as "the token: none was
+# given" stays.
+_SECRET_VALUE = re.compile(
+    rf"""((?:{_SECRET_NAME})\w{{0,40}}(?:\s*=\s*|["']\s*:\s*)(?:b?["'])?)"""
+    r"""(?:bearer\s+)?[^\s"',;&)}]+""",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"(\bbearer\s+)[\w.~+/=-]{4,}", re.IGNORECASE)
 # Up to the last @, as a password may hold one itself.
 _URL_PASSWORD = re.compile(r"(://[^:/@\s]*:)\S+@")
-_QUERY_PASSWORD = re.compile(r"(\bpassword=)[^&\s]+", re.IGNORECASE)
+_PATTERNS = ((_URL_PASSWORD, r"\1***@"), (_SECRET_VALUE, r"\1***"), (_BEARER, r"\1***"))
 
 
 def mask(text: str) -> str:
-    """The text without the passwords of URLs in it."""
-    return _QUERY_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1***@", text))
+    """The text without the passwords of URLs, the values of secrets and the tokens in it."""
+    for pattern, kept in _PATTERNS:
+        text = pattern.sub(kept, text)
+    return text
 
 
 class StructuredLogger:

@@ -10,9 +10,16 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from hftray.core.ledger import LedgerEvent, RunInfo, RunState
+from hftray.core.ledger import LedgerEvent, LedgerHealth, RunInfo, RunState
 from hftray.core.market import Candle, Instrument, Tick
-from hftray.core.orders import Approval, Denial, Order, OrderIntent, OrderReport
+from hftray.core.orders import (
+    Approval,
+    BrokerPosition,
+    Denial,
+    Order,
+    OrderIntent,
+    OrderReport,
+)
 from hftray.core.position import Position
 from hftray.core.session import TradingSession
 
@@ -95,11 +102,23 @@ class Broker(Protocol):
         ...
 
     async def report(self, reference: str) -> OrderReport | None:
-        """Look an order up; None when the broker has never seen the reference."""
+        """Look an order up; None when the broker has not seen the reference so far."""
+        ...
+
+    async def resolve(self, reference: str, symbol: str) -> OrderReport | None:
+        """What became of an order whose outcome is unknown; None while nobody can tell yet.
+
+        An order that never came is reported REJECTED only once it is certain that it never will:
+        a request that is still under way must not trade after that.
+        """
         ...
 
     async def reports(self) -> list[OrderReport]:
         """Every order of the broker's present book."""
+        ...
+
+    async def positions(self) -> list[BrokerPosition]:
+        """What the broker holds for us, symbols that are not flat."""
         ...
 
     async def on_market(self, batch: MarketBatch) -> list[OrderReport]:
@@ -135,8 +154,16 @@ class Ledger(Protocol):
         """Remember whether the engine is meant to scan, for when its process comes back."""
         ...
 
-    async def append(self, events: Sequence[LedgerEvent]) -> None:
-        """Record all events in one transaction; an event already recorded is skipped."""
+    async def open_term(self) -> int:
+        """A new term for the one writer of orders: `append` refuses older ones from now on."""
+        ...
+
+    async def append(self, events: Sequence[LedgerEvent], term: int | None = None) -> LedgerHealth:
+        """Record all events in one transaction; an event already recorded is skipped.
+
+        With none it only tells how the record is doing. `term`: StaleEpoch when a newer one has
+        been opened since.
+        """
         ...
 
     async def run_state(self, run_id: int) -> RunState:

@@ -281,7 +281,7 @@ class CatalogPort(Protocol):
     async def list_risk_events(
         self, *, run_id: int | None = None, limit: int = 100, offset: int = 0
     ) -> list[RiskStateChanged]:
-        """Changes of the risk state by time."""
+        """Changes of the risk state as recorded: an operator's clock and the market's differ."""
         ...
 
     async def list_runs(self, *, limit: int = 100, offset: int = 0) -> list[RunInfo]:

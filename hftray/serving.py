@@ -42,7 +42,16 @@ class ApiReplica:
         token = settings.server.api_token
         secret = token.get_secret_value() if token else None
         self._app = create_app(
-            Services(catalog, desk, ApiSettings(__version__, settings.storage.user_id, secret))
+            Services(
+                catalog,
+                desk,
+                ApiSettings(
+                    version=__version__,
+                    default_user=settings.storage.user_id,
+                    mutations_per_minute=settings.server.mutations_per_minute,
+                    token=secret,
+                ),
+            )
         )
 
     def __serve_build_asgi_app__(self) -> Any:
@@ -53,11 +62,13 @@ class StandaloneReplica(ApiReplica):
     """A replica that starts what it does not find: database, actors, the scanning itself."""
 
     async def __init__(self) -> None:  # type: ignore[misc]  # Serve awaits it
-        from hftray.storage import embedded
+        from hftray.storage import embedded, supervision
 
         settings = load().settings
-        given = settings.storage.database_url
-        url = given.get_secret_value() if given else embedded.start(settings.storage.data_dir).url
+        given, data_dir = settings.storage.database_url, settings.storage.data_dir
+        url = given.get_secret_value() if given else embedded.start(data_dir).url
+        if given is None:
+            supervision.watch(data_dir)
         await prepare_database(settings, url)
         chosen = replace(await plan(settings), database_url=url)
         if handles.ENGINE not in handles.living():

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
-from hftray.core.rules import ExitRules, RiskLimits, SignalRules, TradingRules
+from hftray.core.rules import ExitRules, FeedRules, RiskLimits, SignalRules, TradingRules
 from hftray.core.session import SessionRules
 
 Mode = Literal["auto", "simulation", "replay", "paper", "live"]
@@ -59,6 +59,16 @@ class SessionSection(Section):
     square_off_minutes: int = Field(ge=0, le=375)
 
 
+class FeedSection(Section):
+    """When market data is not trusted."""
+
+    stale_seconds: float = Field(gt=0, le=86_400)
+    frozen_candles: int = Field(ge=2, le=1000)
+    price_band_percent: float = Field(gt=0, le=1e6)
+    jump_confirmations: int = Field(ge=1, le=1000)
+    future_tolerance_seconds: float = Field(ge=0, le=86_400)
+
+
 class EngineSection(Section):
     """The scanning loop."""
 
@@ -69,6 +79,8 @@ class EngineSection(Section):
     signal_log: int = Field(ge=1, le=100_000)
     failures_before_reducing: int = Field(ge=1, le=1000)
     equity_interval: int = Field(ge=1, le=86_400)
+    reconcile_interval: float = Field(gt=0, le=86_400)
+    heartbeat_timeout: float = Field(gt=0, le=86_400)
 
 
 class SimulationSection(Section):
@@ -100,6 +112,7 @@ class ServerSection(Section):
     host: str
     port: int = Field(ge=1, le=65_535)
     replicas: int = Field(ge=1, le=32)
+    mutations_per_minute: int = Field(ge=0, le=1_000_000)
     api_token: SecretStr | None = None
 
 
@@ -108,6 +121,7 @@ class StorageSection(Section):
 
     data_dir: Path
     database_url: SecretStr | None
+    journal_max_events: int = Field(ge=1, le=10_000_000)
     secret_key: SecretStr | None = None
     user_id: str = Field(min_length=1, max_length=64)
 
@@ -134,6 +148,7 @@ class Settings(Section):
     exits: ExitSection
     signals: SignalSection
     session: SessionSection
+    feed: FeedSection
     engine: EngineSection
     simulation: SimulationSection
     replay: ReplaySection
@@ -166,4 +181,5 @@ class Settings(Section):
             risk=RiskLimits(**self.risk.model_dump()),
             signals=SignalRules(**self.signals.model_dump()),
             session=SessionRules(**self.session.model_dump()),
+            feed=FeedRules(**self.feed.model_dump()),
         )

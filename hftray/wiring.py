@@ -5,16 +5,18 @@ should load only what it needs.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hftray.actors import handles
 from hftray.actors.broker import BrokerShell
-from hftray.actors.engine import EngineActor, EngineOptions
+from hftray.actors.engine import EngineActor
+from hftray.actors.loop import EngineOptions
 from hftray.actors.persistence import PersistenceShell
 from hftray.actors.risk import RiskShell
 from hftray.actors.symbol import SymbolShell
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from hftray.storage.catalog import Catalog
+
+
+BuildBroker = Callable[[Settings, Mapping[str, Instrument], str], Broker]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +152,13 @@ def build_broker(
     )
 
 
-def build_ledger(database_url: str) -> Ledger:
-    """The ledger in PostgreSQL."""
+def build_ledger(database_url: str, directory: Path, max_events: int) -> Ledger:
+    """The ledger in PostgreSQL, behind a journal on this machine's disk."""
     from hftray.storage.database import connect
+    from hftray.storage.journaled_ledger import JournaledLedger
     from hftray.storage.ledger import PostgresLedger
 
-    return PostgresLedger(connect(database_url))
+    return JournaledLedger(PostgresLedger(connect(database_url)), directory, max_events=max_events)
 
 
 def build_book(
@@ -200,6 +206,7 @@ def engine_options(chosen: Plan, interval: float) -> EngineOptions:
         closed_interval=0.0,  # generated and replayed markets skip closed hours
         scan_timeout=settings.engine.scan_timeout,
         snapshot_interval=settings.engine.snapshot_interval,
+        reconcile_interval=settings.engine.reconcile_interval,
         signal_log=settings.engine.signal_log,
         failures_before_reducing=settings.engine.failures_before_reducing,
         equity_interval=settings.engine.equity_interval,
@@ -214,7 +221,7 @@ def require_free_cluster() -> None:
         raise StopError(f"hftray already runs on this Ray cluster (actors {', '.join(there)})")
 
 
-async def start_actors(chosen: Plan) -> RunInfo:
+async def start_actors(chosen: Plan, build_broker: BuildBroker = build_broker) -> RunInfo:
     """Create all actors on the connected cluster; the run they work on.
 
     ConfigError when the run holds a position in a symbol that would not be traded.
@@ -223,19 +230,21 @@ async def start_actors(chosen: Plan) -> RunInfo:
     rules = settings.trading_rules()
     ledger, risk, broker = handles.LedgerHandle(), handles.RiskHandle(), handles.BrokerHandle()
     capital, identity = await read_account(settings, chosen.database_url)
-    handles.create(
-        handles.PERSISTENCE, PersistenceShell, partial(build_ledger, chosen.database_url)
-    )
+    journal, limit = record_directory(settings, identity), settings.storage.journal_max_events
+    record = partial(build_ledger, chosen.database_url, journal, limit)
+    handles.create(handles.PERSISTENCE, PersistenceShell, record)
     run = await ledger.open_run(chosen.mode, chosen.source, settings.storage.user_id, capital)
     await require_symbols_of_positions(chosen, ledger, run)
     book = partial(build_book, settings, chosen.instruments)
-    handles.create(handles.RISK, RiskShell, run, book, ledger)
-    exchange = partial(build_broker, settings, chosen.instruments, book_name(chosen, identity))
-    handles.create(handles.BROKER, BrokerShell, exchange)
+    heartbeat = settings.engine.heartbeat_timeout
+    handles.create(handles.RISK, RiskShell, run, book, ledger, heartbeat_timeout=heartbeat)
+    books = book_name(chosen, identity)
+    exchange = partial(broker_of_run, build_broker, settings, chosen.instruments, books)
+    handles.create(handles.BROKER, BrokerShell, exchange, run, ledger)
     symbols = {}
     for symbol, instrument in chosen.instruments.items():
         name = handles.symbol_actor(symbol)
-        handles.create(name, SymbolShell, instrument, rules, risk, broker, num_cpus=0.1)
+        handles.create(name, SymbolShell, instrument, rules, risk, broker, spread=True)
         symbols[symbol] = handles.SymbolHandle(name)
     handles.create(
         handles.ENGINE,
@@ -264,14 +273,34 @@ async def require_symbols_of_positions(chosen: Plan, ledger: Ledger, run: RunInf
         )
 
 
+def broker_of_run(
+    build: BuildBroker,
+    settings: Settings,
+    instruments: Mapping[str, Instrument],
+    books: str,
+    run: RunInfo,
+) -> Broker:
+    """The broker of one account; accounts share no book, as two clients of a broker share none."""
+    return build(settings, instruments, f"{books}-{run.run_id}.sqlite")
+
+
 def book_name(chosen: Plan, database_identity: str) -> str:
-    """The exchange's book: one for each market and database.
+    """How the exchange's books are called: others for each market and database.
 
     An order of another market would fill at this one's prices, and a new database on an old data
     directory would find the fills of orders it never made.
     """
-    text = f"{database_identity} {chosen.mode} {chosen.source}"
-    return f"exchange-{hashlib.sha256(text.encode()).hexdigest()[:12]}.sqlite"
+    return file_name("exchange", f"{database_identity} {chosen.mode} {chosen.source}")
+
+
+def record_directory(settings: Settings, database_identity: str) -> Path:
+    """Where the journal before this database lies."""
+    return settings.storage.data_dir / file_name("journal", database_identity)
+
+
+def file_name(kind: str, identity: str) -> str:
+    """A name in the data directory that goes with what it belongs to, and with nothing else."""
+    return f"{kind}-{hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
 
 async def read_account(settings: Settings, database_url: str) -> tuple[Decimal, str]:

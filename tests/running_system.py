@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class RunningSystem:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "up.log"
-        self._arguments = arguments
+        self.arguments = arguments
         self._extra = extra
         self._process: subprocess.Popen[bytes] | None = None
         self.client = httpx.Client(base_url=self.url, timeout=60)
@@ -50,7 +51,7 @@ class RunningSystem:
         arguments = ["up", "--data-dir", str(self.data_dir), "--port", str(self.port)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command(*arguments, *self._arguments),
+                command(*arguments, *self.arguments),
                 cwd=self.directory,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -106,6 +107,17 @@ class RunningSystem:
         assert self._process.wait(STOP_PATIENCE) == 0, self.output()[-3000:]
         _, alive = psutil.wait_procs(started, timeout=15)
         return [process.name() for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+    def kill_everything(self) -> None:
+        """SIGKILL for the whole process tree and all of PostgreSQL, at once."""
+        assert self._process is not None
+        victims = [psutil.Process(self._process.pid), *self.processes()]
+        victims += victims[-1].children(recursive=True)  # of PostgreSQL
+        for process in victims:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait(10)
+        psutil.wait_procs(victims, timeout=10)
 
     def discard(self) -> None:
         """End it whatever its state is, after a test that failed."""

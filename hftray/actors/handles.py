@@ -5,6 +5,7 @@ after success, so it surfaces as UnknownOutcome and the caller looks the order u
 idempotent appends surface as RetryError.
 """
 
+import asyncio
 import pickle
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
@@ -21,9 +22,16 @@ from hftray.core.errors import (
     RetryError,
     UnknownOutcome,
 )
-from hftray.core.ledger import LedgerEvent, RunInfo, RunState
+from hftray.core.ledger import LedgerEvent, LedgerHealth, RunInfo, RunState
 from hftray.core.market import Candle
-from hftray.core.orders import Approval, Denial, Order, OrderIntent, OrderReport
+from hftray.core.orders import (
+    Approval,
+    BrokerPosition,
+    Denial,
+    Order,
+    OrderIntent,
+    OrderReport,
+)
 from hftray.core.position import Position
 from hftray.core.risk_view import RiskView
 from hftray.observe import logger
@@ -34,6 +42,11 @@ log = logger("handles")
 NAMESPACE = "hftray"
 ENGINE, RISK, PERSISTENCE, BROKER = "engine", "risk", "persistence", "broker"
 LONG_LIVED = {"lifetime": "detached", "max_restarts": -1, "max_task_retries": 0}
+# Actors whose files lie on the head node's disk, and their neighbours, stay there.
+ON_HEAD = {"resources": {"node:__internal_head__": 0.001}}
+SPREAD = {"num_cpus": 0.1, "scheduling_strategy": "SPREAD"}
+CALL_TIMEOUT = 30.0  # seconds after which the actor called is taken for lost
+START_TIMEOUT = 300.0  # the same while many processes start at once
 
 
 def symbol_actor(symbol: str) -> str:
@@ -46,10 +59,14 @@ def symbol_of(name: str) -> str | None:
     return name.removeprefix("symbol:") if name.startswith("symbol:") else None
 
 
-def create(name: str, shell: type, *args: Any, num_cpus: float = 0, **kwargs: Any) -> None:
-    """Start a named, detached actor; ValueError when the name is taken."""
+def create(name: str, shell: type, *args: Any, spread: bool = False, **kwargs: Any) -> None:
+    """Start a named, detached actor, on the head node unless it may be anywhere.
+
+    ValueError when the name is taken.
+    """
     actor: Any = ray.remote(shell)
-    options = {"name": name, "namespace": NAMESPACE, "num_cpus": num_cpus, **LONG_LIVED}
+    place = SPREAD if spread else {"num_cpus": 0, **ON_HEAD}
+    options = {"name": name, "namespace": NAMESPACE, **place, **LONG_LIVED}
     actor.options(**options).remote(*args, **kwargs)
 
 
@@ -78,15 +95,22 @@ class Named:
     def __reduce__(self) -> tuple[Any, ...]:
         return _revive, (type(self), self.name)
 
-    async def ask(self, method: str, *args: Any, lost: type[HftrayError] = RetryError) -> Any:
-        """Call and await; a dead or unreachable actor raises `lost`."""
+    async def ask(
+        self,
+        method: str,
+        *args: Any,
+        lost: type[HftrayError] = RetryError,
+        patience: float = CALL_TIMEOUT,
+    ) -> Any:
+        """Call and await; a dead, unreachable or silent actor raises `lost`."""
         try:
             if self._handle is None:
                 self._handle = ray.get_actor(self.name, namespace=NAMESPACE)
         except ValueError as error:
             raise RetryError(f"actor {self.name} does not exist") from error
         try:
-            return await getattr(self._handle, method).remote(*args)
+            async with asyncio.timeout(patience):
+                return await getattr(self._handle, method).remote(*args)
         except RayTaskError as error:
             if isinstance(error.cause, HftrayError):
                 raise error.cause from None  # without Ray's traceback in its message
@@ -96,6 +120,8 @@ class Named:
         except RayError as error:
             self._handle = None
             raise lost(f"{self.name}.{method}: {type(error).__name__}") from error
+        except TimeoutError as error:
+            raise lost(f"{self.name}.{method}: no answer in {patience:.0f} s") from error
 
 
 def _revive(kind: type[Named], name: str) -> Named:
@@ -114,9 +140,8 @@ class LedgerHandle(Named):
         self, mode: str, source: str, user_id: str, initial_capital: Decimal
     ) -> RunInfo:
         """The unfinished run of this mode and source, or a new one."""
-        return await self.ask(
-            "open_run", mode, source, user_id, initial_capital, lost=LedgerUnavailable
-        )
+        account = (mode, source, user_id, initial_capital)
+        return await self.ask("open_run", *account, lost=LedgerUnavailable, patience=START_TIMEOUT)
 
     async def current_run(self, mode: str, source: str) -> RunInfo | None:
         """The run of this mode and source that was opened last."""
@@ -130,9 +155,13 @@ class LedgerHandle(Named):
         """Remember whether the engine is meant to scan."""
         await self.ask("set_scanning", run_id, scanning, lost=LedgerUnavailable)
 
-    async def append(self, events: Sequence[LedgerEvent]) -> None:
+    async def open_term(self) -> int:
+        """A new term for the one writer of orders; one whose answer was lost is never used."""
+        return await self.ask("open_term", lost=LedgerUnavailable)
+
+    async def append(self, events: Sequence[LedgerEvent], term: int | None = None) -> LedgerHealth:
         """Record events; idempotent, so a lost answer may simply be asked again."""
-        await self.ask("append", list(events), lost=LedgerUnavailable)
+        return await self.ask("append", list(events), term, lost=LedgerUnavailable)
 
     async def run_state(self, run_id: int) -> RunState:
         """What recovery needs."""
@@ -167,9 +196,20 @@ class RiskHandle(Named):
         """A trading day begins."""
         return await self.ask("open_day", day, now)
 
-    async def mark(self, now: datetime, open_pnl: Mapping[str, Decimal]) -> RiskView:
-        """Open P&L of every symbol."""
-        return await self.ask("mark", now, open_pnl)
+    async def mark(
+        self,
+        now: datetime,
+        open_pnl: Mapping[str, Decimal],
+        impairment: str = "",
+        locks: Mapping[str, str] | None = None,
+        patience: float = 0.0,
+    ) -> RiskView:
+        """Open P&L of every symbol, what stands against entries, and when to expect the next."""
+        return await self.ask("mark", now, open_pnl, impairment, locks, patience)
+
+    async def impair(self, reason: str) -> RiskView:
+        """No entries until a mark comes without an impairment."""
+        return await self.ask("impair", reason)
 
     async def change_state(self, verb: str, reason: str, actor: str) -> RiskView:
         """Kill, resume or reduce."""
@@ -202,13 +242,25 @@ class BrokerHandle(Named):
         """Look an order up."""
         return await self.ask("report", reference)
 
+    async def resolve(self, reference: str, symbol: str) -> OrderReport | None:
+        """What became of an order of unknown outcome, once that is certain."""
+        return await self.ask("resolve", reference, symbol)
+
     async def reports(self) -> list[OrderReport]:
         """Every order of the book."""
         return await self.ask("reports")
 
+    async def positions(self) -> list[BrokerPosition]:
+        """What the broker holds for us."""
+        return await self.ask("positions")
+
     async def on_market(self, batch: MarketBatch) -> list[OrderReport]:
         """Reports that changed with this step of the market."""
         return await self.ask("on_market", batch)
+
+    async def use_run(self, run: RunInfo) -> None:
+        """Change to another account."""
+        await self.ask("use_run", run)
 
     async def close(self) -> None:
         """Release files and connections."""
@@ -234,7 +286,7 @@ class EngineHandle(Named):
         self, user_id: str | None = None, capital: Decimal | None = None
     ) -> dict[str, Any]:
         """Begin scanning."""
-        return await self.ask("start", user_id, capital)
+        return await self.ask("start", user_id, capital, patience=START_TIMEOUT)
 
     async def stop(self) -> dict[str, Any]:
         """End scanning."""

@@ -42,6 +42,7 @@ class Step:
 class StepReport:
     """What one symbol made of a step.
 
+    `trouble` is what kept the step from being finished, `feed_fault` why prices are not trusted.
     `unready` means the market was not taken: the actor is new, has missed a candle, or was told to
     recover, and wants the step again with history and roster.
     """
@@ -56,4 +57,5 @@ class StepReport:
     unready: bool = False
     traded: bool = False
     trouble: str = ""
+    feed_fault: str = ""
     rejected: dict[str, int] = field(default_factory=dict)

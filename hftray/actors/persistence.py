@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from hftray import observe
-from hftray.core.ledger import LedgerEvent, RunInfo, RunState
+from hftray.core.ledger import LedgerEvent, LedgerHealth, RunInfo, RunState
 from hftray.ports import Ledger
 
 
@@ -35,9 +35,13 @@ class PersistenceShell:
         """Remember whether the engine is meant to scan."""
         await self._ledger.set_scanning(run_id, scanning)
 
-    async def append(self, events: Sequence[LedgerEvent]) -> None:
+    async def open_term(self) -> int:
+        """A new term for the one writer of orders."""
+        return await self._ledger.open_term()
+
+    async def append(self, events: Sequence[LedgerEvent], term: int | None = None) -> LedgerHealth:
         """Record all events in one transaction, each once."""
-        await self._ledger.append(events)
+        return await self._ledger.append(events, term)
 
     async def run_state(self, run_id: int) -> RunState:
         """What recovery needs."""

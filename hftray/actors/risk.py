@@ -2,17 +2,21 @@
 
 The book is pure (`core.risk.RiskBook`); this shell makes its answers durable. When a write fails
 the book may know more than the ledger, so it is thrown away and read back from the ledger before
-the next answer.
+the next answer. The shell writes under a term of its own: once a newer risk actor has opened one,
+the ledger refuses this one's writes, and it answers nothing any more.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from hftray import observe
+from hftray.actors.heartbeat import Heartbeat, watch
+from hftray.core.errors import RetryError, StaleEpoch
 from hftray.core.ledger import (
     LedgerEvent,
     OrderIntended,
@@ -29,12 +33,25 @@ from hftray.ports import Ledger
 
 log = observe.logger("risk")
 
+# What the engine holds against entries is not on record, so a new risk actor waits to be told.
+UNMARKED = "no scan since risk was started"
+
 
 class RiskShell:
-    """A RiskBook whose every grant and settlement is durable before it is answered."""
+    """A RiskBook whose every grant and settlement is durable before it is answered.
+
+    Without a mark for `heartbeat_timeout` real seconds, while the run is meant to be scanning,
+    only exits are let through until marks come again. `clock` counts seconds.
+    """
 
     def __init__(
-        self, run: RunInfo, build_book: Callable[[RunInfo, int], RiskBook], ledger: Ledger
+        self,
+        run: RunInfo,
+        build_book: Callable[[RunInfo, int], RiskBook],
+        ledger: Ledger,
+        *,
+        heartbeat_timeout: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         observe.configure()
         self._run = run
@@ -42,12 +59,21 @@ class RiskShell:
         self._ledger = ledger
         self._book: RiskBook | None = None
         self._joined = False
+        self._term: int | None = None
+        self._superseded = False
         self._lock = asyncio.Lock()
+        # Why nothing should be opened: as told from outside, and as the ledger said last.
+        self._told, self._ledger_trouble = UNMARKED, ""
+        self._locks: dict[str, str] = {}
+        self._marks = Heartbeat(heartbeat_timeout, clock)
+        self._expecting = True  # the run was meant to be scanning when last looked at
+        self._watch: asyncio.Task[None] | None = None
 
     async def use_run(self, run: RunInfo) -> None:
         """Change to another account; the next call reads it from the ledger."""
         async with self._lock:
             self._run, self._book, self._joined = run, None, True
+            self._told, self._locks = UNMARKED, {}
 
     async def run_state(self) -> RunState:
         """The run as the ledger has it now."""
@@ -105,12 +131,53 @@ class RiskShell:
             )
             return trade.pnl
 
-    async def mark(self, now: datetime, open_pnl: Mapping[str, Decimal]) -> RiskView:
-        """Take the open P&L of every symbol; the daily loss limit is checked here."""
+    async def mark(
+        self,
+        now: datetime,
+        open_pnl: Mapping[str, Decimal],
+        impairment: str = "",
+        locks: Mapping[str, str] | None = None,
+        patience: float = 0.0,
+    ) -> RiskView:
+        """Take the open P&L of every symbol, and what stands against entries at present.
+
+        The daily loss limit is checked here. `patience`: real seconds until the next mark, beyond
+        what a scan takes.
+        """
+        try:
+            async with self._lock:
+                self._told = impairment
+                self._locks = self._locks if locks is None else dict(locks)
+                book = await self._ready()
+                await self._ask_ledger()
+                change = book.mark(open_pnl, now, impairment=self._impairment, locks=self._locks)
+                await self._record(change)
+                return book.view()
+        finally:
+            self._heard(patience)
+
+    async def impair(self, reason: str) -> RiskView:
+        """Only exits until a mark comes without an impairment: scans fail one after the other."""
+        async with self._lock:
+            self._told = reason
+            book = await self._ready()
+            await self._record(book.impair(self._impairment, datetime.now(UTC), "engine"))
+            return book.view()
+
+    async def check_heartbeat(self) -> None:
+        """Only exits when no mark has come for too long although the run is meant to scan."""
+        if self._expecting and not self._marks.overdue:
+            return
         async with self._lock:
             book = await self._ready()
-            await self._record(book.mark(open_pnl, now))
-            return book.view()
+            state = await self._ledger.run_state(self._run.run_id)
+            self._expecting = state.scanning
+            if not state.scanning:
+                self._marks.beat()
+            elif self._marks.overdue:  # still: a mark may have held the lock
+                self._told = f"no scan for {self._marks.silence:.0f} s"
+                change = book.impair(self._impairment, datetime.now(UTC), "dead-man")
+                await self._record(change)
 
     async def change_state(self, verb: str, reason: str, actor: str) -> RiskView:
         """Kill, resume or reduce, on record with who and why, at the time on people's clocks."""
@@ -132,7 +199,22 @@ class RiskShell:
             )
             await self._write(change)
 
+    @property
+    def _impairment(self) -> str:
+        return "; ".join(filter(None, (self._told, self._ledger_trouble)))
+
+    def _heard(self, patience: float) -> None:
+        self._marks.beat(patience)
+        self._expecting = True
+        if self._watch is None:
+            self._watch = watch(self, self._marks.timeout)
+
     async def _ready(self) -> RiskBook:
+        if self._superseded:
+            raise StaleEpoch("another risk actor has taken over")
+        if self._term is None:
+            # Before anything is read: nothing older may be written after that.
+            self._term = await self._ledger.open_term()
         if not self._joined:
             # After a restart the constructor's run may be history: another user may trade now.
             current = await self._ledger.current_run(self._run.mode, self._run.source)
@@ -142,6 +224,7 @@ class RiskShell:
             book = self._build_book(self._run, time.time_ns() // 1_000_000)
             book.recover(await self._ledger.run_state(self._run.run_id))
             self._book = book
+        self._book.bar(self._impairment, self._locks)
         return self._book
 
     async def _write(self, *events: LedgerEvent) -> None:
@@ -149,5 +232,20 @@ class RiskShell:
             return
         # Until the write is known to be done, what the ledger has is what counts.
         book, self._book = self._book, None
-        await self._ledger.append(events)
+        await self._append(*events)
         self._book = book
+
+    async def _ask_ledger(self) -> None:
+        """See whether what troubled the ledger is over: without entries nothing else would."""
+        if self._ledger_trouble:
+            with suppress(RetryError):
+                await self._append()
+
+    async def _append(self, *events: LedgerEvent) -> None:
+        try:
+            health = await self._ledger.append(events, self._term)
+        except StaleEpoch as error:
+            log.error("superseded by another risk actor", reason=str(error))
+            self._superseded = True
+            raise
+        self._ledger_trouble = health.impairment

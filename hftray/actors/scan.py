@@ -2,29 +2,31 @@
 
 The scanner knows no Ray: it speaks to ports, so tests run whole days through it in one process.
 A symbol that is still busy with an order when the next scan comes is not waited for beyond
-`timeout`: it gets the newest tick when it is free, older ones are conflated and counted.
+`timeout`: it gets the newest tick when it is free, older ones are conflated and counted. A broker
+that is slow to tell what it filled is not waited for any longer either, so that it delays nobody's
+stop.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, Protocol
 
 from hftray.actors.messages import Step, StepReport
+from hftray.actors.outbox import Outbox
 from hftray.core.errors import RejectError, RetryError, UnknownOutcome
 from hftray.core.events import Signal
-from hftray.core.ledger import EquityMarked, LedgerEvent, PositionMarked, SignalRecorded
+from hftray.core.feed_guard import clock_fault
 from hftray.core.orders import OrderReport
 from hftray.core.position import Phase
 from hftray.core.risk_view import RiskState, RiskView
 from hftray.observe import logger
-from hftray.ports import Broker, Feed, Ledger, MarketBatch
+from hftray.ports import Broker, Feed, MarketBatch
 
 log = logger("engine")
-
-OUTBOX_LIMIT = 20_000  # ledger events kept while the database is away
 
 
 class SymbolPort(Protocol):
@@ -42,8 +44,18 @@ class RiskDesk(Protocol):
         """A trading day begins."""
         ...
 
-    async def mark(self, now: datetime, open_pnl: Mapping[str, Decimal]) -> RiskView:
-        """Open P&L of every symbol."""
+    async def mark(
+        self,
+        now: datetime,
+        open_pnl: Mapping[str, Decimal],
+        impairment: str = "",
+        locks: Mapping[str, str] | None = None,
+        patience: float = 0.0,
+    ) -> RiskView:
+        """Open P&L of every symbol, why nothing should be opened at all or in some symbols.
+
+        `patience`: real seconds until the next mark, beyond what a scan takes.
+        """
         ...
 
 
@@ -66,77 +78,128 @@ class Scanner:
         feed: Feed,
         broker: Broker,
         risk: RiskDesk,
-        ledger: Ledger,
         symbols: Mapping[str, SymbolPort],
-        run_id: int,
+        outbox: Outbox,
         history: int,
-        equity_interval: int,
         timeout: float,
+        tolerance: float,
+        pause: Callable[[MarketBatch], float],
     ) -> None:
         self.feed = feed
+        self.outbox = outbox
         self.reports: dict[str, StepReport] = {}
         self.view: RiskView | None = None
         self.conflated = 0
-        self.dropped = 0
         self.roster: tuple[int, list[dict[str, Any]]] = (-1, [])
-        self.recover_all = False
-        self._broker, self._risk, self._ledger = broker, risk, ledger
+        self.impairment = ""  # why nothing should be opened
+        self.locks: dict[str, str] = {}  # symbol -> why nothing should be opened in it
+        self.recover: set[str] = set()  # symbols to read the ledger again
+        self._broker, self._risk = broker, risk
         self._symbols = symbols
-        self._run_id = run_id
         self._history = history
-        self._equity_interval = equity_interval
         self._timeout = timeout
+        self._clock_fault = partial(clock_fault, tolerance_seconds=tolerance)
+        self._pause = pause
+        self._marked: tuple[str, dict[str, str]] | None = None  # doubts that risk knows of
         self._unplayed: MarketBatch | None = None
+        self._now: datetime | None = None
         self._day: date | None = None
-        self._equity_at: datetime | None = None
-        self._outbox: list[LedgerEvent] = []
+        self._matching: asyncio.Task[list[OrderReport]] | None = None
         self._busy: dict[str, asyncio.Task[StepReport]] = {}
         self._owed: dict[str, list[OrderReport]] = {}
-        self._best: dict[str, float] = {}
+
+    def rejoined(self) -> None:
+        """The feed was started anew: market time may be another, and so may the ledger."""
+        self.recover = set(self._symbols)
+        self._unplayed = self._now = self._marked = None
+
+    @property
+    def busy(self) -> set[str]:
+        """Symbols that have not finished the newest step they were given, or wait for news."""
+        return {name for name, task in self._busy.items() if not task.done()} | set(self._owed)
 
     async def scan(self) -> ScanOutcome:
         """Advance the market one step. RetryError when the feed, broker or risk is away."""
-        batch = self._unplayed or await self.feed.poll()
+        batch = self._unplayed or await self._next_batch()
         # A closed candle comes once: a scan that fails before the symbols have it is repeated.
         self._unplayed = batch if batch.candles else None
         if batch.open:
             await self._open_day(batch)
-        for report in await self._broker.on_market(batch):
-            self._owed.setdefault(report.symbol, []).append(report)
-        fresh, trouble = await self._fan_out(batch)
+        if self._marked != (self.impairment, self.locks):
+            await self._mark(batch)  # before anything could be opened against it
+        batch, trouble = self._without_future(batch)
+        trouble |= await self._match(batch)
+        fresh, of_symbols = await self._fan_out(batch)
         self._unplayed = None
-        self.recover_all = False
         signals = [signal for report in fresh for signal in report.signals]
-        self._outbox += [SignalRecorded(self._run_id, s) for s in signals if s.final]
-        self._outbox += self._marks(fresh, batch.now)
-        pnl = {name: report.open_pnl for name, report in self.reports.items()}
-        view, _ = await asyncio.gather(self._risk.mark(batch.now, pnl), self.flush())
+        self.outbox.add_signals(signals)
+        self.outbox.add_best_prices(fresh, batch.now)
+        view, _ = await asyncio.gather(self._mark(batch), self.outbox.flush())
         self.view = view
-        self._mark_equity(batch)
-        return ScanOutcome(batch, view, signals, trouble)
+        if batch.open and self.outbox.equity_due(batch.now):
+            self.mark_equity(batch.now)
+        return ScanOutcome(batch, view, signals, trouble | of_symbols)
 
-    async def flush(self) -> None:
-        """Write what is waiting for the ledger; it stays waiting while the ledger is away."""
-        waiting = self._outbox
-        if not waiting:
+    def mark_equity(self, now: datetime) -> None:
+        """A point of the equity curve for the next flush."""
+        if self.view is None or self._day is None:
             return
-        self._outbox = []
-        try:
-            await self._ledger.append(waiting)
-        except RetryError as error:
-            waiting += self._outbox
-            self._outbox = waiting[-OUTBOX_LIMIT:]
-            self.dropped += len(waiting) - len(self._outbox)
-            log.warning("ledger away", waiting=len(self._outbox), reason=str(error))
-        except RejectError as error:
-            # Written again it would be refused again, and hold up everything behind it.
-            self.dropped += len(waiting)
-            log.error("ledger refused events", dropped=len(waiting), reason=str(error))
+        held = sum(report.position is not None for report in self.reports.values())
+        self.outbox.add_equity(self.view, self._day, now, held)
 
-    @property
-    def waiting(self) -> int:
-        """Ledger events not written yet."""
-        return len(self._outbox)
+    async def _next_batch(self) -> MarketBatch:
+        batch = await self.feed.poll()
+        before, self._now = self._now, batch.now  # one scan is lost, not all until it was before
+        if fault := self._clock_fault(before, batch.now, ()):
+            log.error("market clock jumped", reason=fault)
+            raise RetryError(fault)
+        return batch
+
+    def _without_future(self, batch: MarketBatch) -> tuple[MarketBatch, dict[str, str]]:
+        """The batch without ticks from ahead of its clock, and what was wrong with those."""
+        faults = {
+            name: fault
+            for name, tick in batch.ticks.items()
+            if (fault := self._clock_fault(None, batch.now, (tick,)))
+        }
+        if not faults:
+            return batch, faults
+        log.error("ticks dropped", faults=faults)
+        ticks = {name: tick for name, tick in batch.ticks.items() if name not in faults}
+        return replace(batch, ticks=ticks), faults
+
+    async def _mark(self, batch: MarketBatch) -> RiskView:
+        pnl = {name: report.open_pnl for name, report in self.reports.items()}
+        impairment = self.impairment or self.outbox.health.impairment
+        told, patience = (self.impairment, self.locks), self._pause(batch)
+        view = await self._risk.mark(batch.now, pnl, impairment, self.locks, patience)
+        self._marked = told
+        return view
+
+    async def _match(self, batch: MarketBatch) -> dict[str, str]:
+        """Show the batch to the exchange and take its news; what kept them away, if anything."""
+        try:
+            if self._matching is not None and not await self._matched(batch):
+                return {"broker": "busy"}
+            self._matching = asyncio.create_task(self._broker.on_market(batch))
+            return {} if await self._matched(batch) else {"broker": "busy"}
+        except (RetryError, UnknownOutcome) as error:
+            if batch.candles:
+                raise  # fills come before decisions, and the candle comes again
+            return {"broker": str(error)}
+
+    async def _matched(self, batch: MarketBatch) -> bool:
+        """Wait for the exchange's answer, as long as others may wait for it."""
+        task = self._matching
+        assert task is not None
+        patience = None if batch.candles else self._timeout
+        done, _ = await asyncio.wait({task}, timeout=patience)
+        if not done:
+            return False
+        self._matching = None
+        for report in task.result():
+            self._owed.setdefault(report.symbol, []).append(report)
+        return True
 
     async def _open_day(self, batch: MarketBatch) -> None:
         days = {session.day for session in batch.sessions.values()}
@@ -158,6 +221,7 @@ class Scanner:
             for name in self._symbols
             if name not in busy and self._concerned(name, batch)
         }
+        self.recover -= begun.keys()
         if begun:
             await asyncio.wait(begun.values(), timeout=patience)
         steps = [*self._busy.items(), *begun.items()]
@@ -170,31 +234,35 @@ class Scanner:
                 report = task.result()
             except (RetryError, RejectError, UnknownOutcome) as error:
                 trouble[name] = str(error)
+                self.recover.add(name)  # what it made of the step is unknown here
                 continue
             fresh.append(report)
-            rejected = self._new_rejections(report)
+            if why := self._troubles(report):
+                trouble[name] = why
             self.reports[name] = report
-            if report.trouble or rejected:
-                trouble[name] = report.trouble or rejected
         return fresh, trouble
 
     def _concerned(self, name: str, batch: MarketBatch) -> bool:
         """Whether a step could change anything: not for a flat symbol without a candle of its own
         among the candles of others, which in a long replay spares most of the calls.
         """
-        if self.recover_all or not batch.candles or name in batch.candles or name in self._owed:
+        wanted = batch.candles.keys() | self._owed.keys() | self.recover
+        if not batch.candles or name in wanted:
             return True
         known = self.reports.get(name)
         return known is not None and (known.position is not None or known.phase != Phase.FLAT)
 
-    def _new_rejections(self, report: StepReport) -> str:
-        """What this scan's data was rejected for, if any was; logged with the counts so far."""
+    def _troubles(self, report: StepReport) -> str:
+        """What was not as it should be with this step; news about the data goes to the log."""
         known = self.reports.get(report.symbol)
         before = known.rejected if known else {}
         new = {why: n for why, n in report.rejected.items() if n > before.get(why, 0)}
         if new:
             log.warning("data rejected", symbol=report.symbol, counts=new)
-        return f"data rejected: {'; '.join(new)}" if new else ""
+        if bool(report.feed_fault) != bool(known and known.feed_fault):
+            log.warning("feed", symbol=report.symbol, fault=report.feed_fault or "over")
+        rejected = f"data rejected: {'; '.join(new)}" if new else ""
+        return report.trouble or report.feed_fault or rejected
 
     async def _step(self, name: str, step: Step) -> StepReport:
         symbol = self._symbols[name]
@@ -219,40 +287,5 @@ class Scanner:
             candle=batch.candles.get(name),
             roster=self.roster if stale else None,
             flatten=(self.view.reason or "halted") if halted and self.view else None,
-            recover=self.recover_all,
-        )
-
-    def _marks(self, fresh: list[StepReport], now: datetime) -> list[LedgerEvent]:
-        marks: list[LedgerEvent] = []
-        for report in fresh:
-            held = report.position
-            if held is None:
-                self._best.pop(report.symbol, None)
-            elif self._best.get(report.symbol) != held.best_price:
-                self._best[report.symbol] = held.best_price
-                marks.append(PositionMarked(self._run_id, held.reference, held.best_price, now))
-        return marks
-
-    def _mark_equity(self, batch: MarketBatch) -> None:
-        last = self._equity_at
-        due = last is None or (batch.now - last).total_seconds() >= self._equity_interval
-        if due and batch.open and self._day is not None:
-            self.mark_equity_now(batch.now)
-
-    def mark_equity_now(self, now: datetime) -> None:
-        """Put a point of the equity curve into the outbox."""
-        if self.view is None or self._day is None:
-            return
-        self._equity_at = now
-        self._outbox.append(
-            EquityMarked(
-                run_id=self._run_id,
-                time=now,
-                session_day=self._day,
-                capital=self.view.capital,
-                equity=self.view.equity,
-                realised_pnl=self.view.realised_pnl,
-                open_pnl=self.view.open_pnl,
-                open_positions=sum(r.position is not None for r in self.reports.values()),
-            )
+            recover=name in self.recover,
         )

@@ -8,13 +8,14 @@ from collections import deque
 from dataclasses import asdict
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from hftray.actors.messages import StepReport
 from hftray.actors.scan import Scanner, ScanOutcome
 from hftray.core.events import Signal
 from hftray.core.ledger import RunInfo
 from hftray.core.money import paisa
+from hftray.core.reconcile import Difference
 from hftray.core.risk_view import RiskView
 from hftray.core.rules import TradingRules
 
@@ -74,14 +75,22 @@ class Progress:
         self.outcome = outcome
 
 
-def engine_status(
-    run: RunInfo, *, running: bool, symbols: list[str], progress: Progress, scanner: Scanner
-) -> dict[str, Any]:
+class Loop(Protocol):
+    """What the picture is taken of (actors.loop.ScanLoop)."""
+
+    progress: Progress
+    scanner: Scanner
+    scanning: bool
+    differences: list[Difference]
+
+
+def engine_status(run: RunInfo, loop: Loop, *, symbols: list[str]) -> dict[str, Any]:
     """The fields of `GET /api/engine/status`."""
+    progress, scanner = loop.progress, loop.scanner
     outcome, view = progress.outcome, scanner.view
     batch = outcome.batch if outcome else None
     return {
-        "running": running,
+        "running": loop.scanning,
         "mode": run.mode,
         "user_id": run.user_id,
         "run_id": run.run_id,
@@ -105,19 +114,24 @@ def engine_status(
         "trades_today": view.trades_today if view else 0,
         "risk_state": view.state.value if view else "ACTIVE",
         "conflated_ticks": scanner.conflated,
-        "degraded": degraded(progress, scanner),
+        "degraded": degraded(loop),
     }
 
 
-def degraded(progress: Progress, scanner: Scanner) -> list[str]:
+def degraded(loop: Loop) -> list[str]:
     """What is not as it should be, in words; empty when all is well."""
+    progress, outbox = loop.progress, loop.scanner.outbox
     reasons = [progress.fault] if progress.fault else []
     if progress.failures:
         reasons.append(f"{progress.failures} scans in a row failed: {progress.note}")
-    if scanner.waiting > 1000:
-        reasons.append(f"{scanner.waiting} ledger events wait for the database")
-    if scanner.dropped:
-        reasons.append(f"{scanner.dropped} ledger events were dropped")
+    reasons += [f"ledger: {note}" for note in outbox.health.notes]
+    if outbox.waiting > 1000:
+        reasons.append(f"ledger: {outbox.waiting} events wait in the engine")
+    if outbox.dropped:
+        reasons.append(f"ledger: {outbox.dropped} events were dropped")
+    if loop.scanner.impairment:
+        reasons.append(f"engine: {loop.scanner.impairment}")
+    reasons += [f"{d.symbol}: {d.kind}: {d.detail}" for d in loop.differences]
     if progress.outcome:
         reasons += [f"{name}: {why}" for name, why in sorted(progress.outcome.trouble.items())]
     return reasons

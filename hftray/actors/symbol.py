@@ -1,14 +1,19 @@
 """The symbol actor: carries out what its SymbolEngine decides, one step at a time.
 
 Start-up and recovery are one path (`_recover`): register with risk for a new epoch, take over
-what the ledger knows, and ask the broker about an order whose outcome is open. Whenever an
-outcome is unknown the shell forgets what it believed and takes that path again before it acts.
+what the ledger knows, and look up an order whose outcome is open. Whenever the shell cannot know
+what risk made of a call it forgets what it believed and takes that path again before it acts.
+
+An order whose fate at the broker is unknown keeps the engine entering or exiting, which bars a
+second order; it is looked up by its reference, ever more rarely, until the broker can tell.
 
 This process imports no pandas and no SQLAlchemy; keep it so.
 """
 
 import asyncio
 import pickle
+import time
+from collections.abc import Callable
 from typing import Any
 
 from hftray import observe
@@ -17,9 +22,12 @@ from hftray.core.engine import SymbolEngine
 from hftray.core.errors import (
     BrokerUnavailable,
     HftrayError,
+    NotFound,
     NotRegistered,
     OrderRejected,
     RejectError,
+    RetryError,
+    UnknownOutcome,
 )
 from hftray.core.events import (
     CancelOrder,
@@ -30,11 +38,10 @@ from hftray.core.events import (
     Settle,
     Signal,
 )
-from hftray.core.ledger import TradeRecord
 from hftray.core.market import Instrument
 from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, OrderStatus
 from hftray.core.position import Phase
-from hftray.core.recovery import intent_of, never_sent, order_of
+from hftray.core.recovery import Search, intent_of, order_of
 from hftray.core.rules import TradingRules
 from hftray.ports import Broker, RiskGate
 from hftray.strategies.ensemble import Ensemble
@@ -46,7 +53,12 @@ class SymbolShell:
     """One symbol's engine with a real risk gate and broker around it."""
 
     def __init__(
-        self, instrument: Instrument, rules: TradingRules, risk: RiskGate, broker: Broker
+        self,
+        instrument: Instrument,
+        rules: TradingRules,
+        risk: RiskGate,
+        broker: Broker,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         observe.configure()
         self._engine = SymbolEngine(instrument, rules, Ensemble([], rules.signals.threshold))
@@ -57,7 +69,9 @@ class SymbolShell:
         self._roster_version = -1
         self._roster_fault = ""
         self._warm = False
-        self._unknown = False  # an order was sent and nobody knows what became of it
+        self._unknown = False  # what risk has on record may differ from what is believed here
+        self._search: Search | None = None  # an order was sent, nobody knows what became of it
+        self._clock = clock
         self._signals: list[Signal] = []
         self._traded = False
         self._busy = asyncio.Lock()
@@ -78,7 +92,9 @@ class SymbolShell:
             try:
                 if self._epoch is None or self._unknown or step.recover:
                     await self._recover()
+                await self._look_up()
                 await self._take(step)
+                trouble = f"outcome unknown: {self._search.reference}" if self._search else ""
             except HftrayError as error:
                 # Another incarnation registered, risk was restarted, or it and this shell
                 # disagree: what is believed here is worth nothing, so ask anew before acting.
@@ -123,17 +139,31 @@ class SymbolShell:
         self._epoch, state = await self._risk.register(self.symbol)
         position = next((p for p in state.positions if p.symbol == self.symbol), None)
         pending = next((t for t in state.pending if t.symbol == self.symbol), None)
+        self._search = None
         if pending is None:
             self._engine.adopt(position, None, None)
         else:
             self._engine.adopt(position, order_of(pending), intent_of(pending))
-            await self._resolve(pending)
+            self._search = Search(pending.reference, self._clock())
         self._unknown = False
 
-    async def _resolve(self, pending: TradeRecord) -> None:
-        """Find out what became of an order that the ledger calls PENDING."""
-        report = await self._broker.report(pending.reference)
-        await self._carry_out(report or never_sent(pending))
+    async def _look_up(self) -> None:
+        """Ask the broker what became of an order of unknown outcome."""
+        search, order = self._search, self._engine.order
+        if search is None or order is None or order.reference != search.reference:
+            self._search = None  # a report of the exchange told it
+            return
+        if not search.due(self._clock()):
+            return
+        try:
+            report = await self._broker.resolve(search.reference, self.symbol)
+        except (RetryError, UnknownOutcome) as error:
+            log.warning("look-up failed", symbol=self.symbol, reason=str(error))
+            return
+        if report is not None:
+            log.info("outcome found", symbol=self.symbol, reference=report.reference)
+            self._search = None
+            await self._carry_out(report)
 
     async def _take(self, step: Step) -> None:
         if step.session is not None and step.session != self._engine.session:
@@ -145,7 +175,10 @@ class SymbolShell:
         else:
             await self._carry_out(FlattenRequested(step.now, step.flatten))
         market = step.candle or step.tick
-        await self._carry_out(market if market is not None else ClockAdvanced(step.now))
+        if market is not None:
+            await self._carry_out(market)
+        if step.candle is None and (step.tick is None or step.tick.time < step.now):
+            await self._carry_out(ClockAdvanced(step.now))  # a feed may repeat an old price
 
     async def _carry_out(self, event: Event) -> None:
         for command in self._engine.handle(event):
@@ -155,7 +188,7 @@ class SymbolShell:
                 case OrderIntent():
                     await self._order(command)
                 case CancelOrder():
-                    await self._carry_out(await self._broker.cancel(command.reference))
+                    await self._cancel(command.reference)
                 case Settle():
                     await self._settle(command)
 
@@ -166,7 +199,26 @@ class SymbolShell:
             self._note(intent, f"denied: {answer.reason}")
             return
         self._note(intent, f"entry {intent.side} {answer.order.quantity}")
-        await self._carry_out(await self._place(answer))
+        try:
+            report = await self._place(answer)
+        except UnknownOutcome as error:
+            self._lose_sight(answer.order.reference, str(error))
+        else:
+            await self._carry_out(report)
+
+    async def _cancel(self, reference: str) -> None:
+        if self._search is not None:
+            return  # whether there is anything to withdraw comes out first
+        try:
+            report = await self._broker.cancel(reference)
+        except (RetryError, UnknownOutcome, NotFound) as error:
+            self._lose_sight(reference, str(error))
+        else:
+            await self._carry_out(report)
+
+    def _lose_sight(self, reference: str, why: str) -> None:
+        log.warning("outcome unknown", symbol=self.symbol, reference=reference, reason=why)
+        self._search = Search(reference, self._clock())
 
     async def _reserve(self, intent: OrderIntent) -> Approval | Denial:
         assert self._epoch is not None
@@ -215,6 +267,7 @@ class SymbolShell:
             unready=not self._ready,
             traded=self._traded,
             trouble=trouble,
+            feed_fault=engine.feed_fault,
             rejected=dict(engine.candles.rejections.counts),
         )
 

@@ -1,5 +1,9 @@
 """The simulated exchange's book in SQLite: orders, their fills, and what they last saw.
 
+A reference that was looked up before its order came is withdrawn: the book refuses the order from
+then on. It refuses it in the transaction that would write it, so that of two processes that have
+the file open for a moment (one dying, one starting) neither can undo what the other answered.
+
 WAL with synchronous=FULL, so what `write` returned from survives a crash of process or machine.
 Decimals are stored as text, times as ISO 8601 with offset.
 """
@@ -11,38 +15,20 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+from hftray.adapters.exchange_schema import SCHEMA
+from hftray.core.errors import OrderRejected
 from hftray.core.matching import average_price
-from hftray.core.orders import Execution, Leg, Order, OrderReport, OrderStatus, Side
+from hftray.core.orders import (
+    BrokerPosition,
+    Execution,
+    Leg,
+    Order,
+    OrderReport,
+    OrderStatus,
+    Side,
+)
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS orders (
-    reference TEXT PRIMARY KEY,
-    symbol TEXT NOT NULL,
-    exchange TEXT NOT NULL,
-    leg TEXT NOT NULL,
-    side TEXT NOT NULL,
-    quantity INTEGER NOT NULL,
-    time TEXT NOT NULL,
-    limit_price TEXT,
-    trigger_price TEXT,
-    status TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    acted_at TEXT NOT NULL,
-    session_day TEXT,
-    last_price REAL
-);
-CREATE INDEX IF NOT EXISTS orders_by_status ON orders (status);
-CREATE INDEX IF NOT EXISTS orders_by_day ON orders (substr(time, 1, 10));
-CREATE TABLE IF NOT EXISTS executions (
-    trade_id TEXT PRIMARY KEY,
-    reference TEXT NOT NULL REFERENCES orders,
-    quantity INTEGER NOT NULL,
-    price TEXT NOT NULL,
-    time TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS executions_by_order ON executions (reference);
-"""
-_PRESENT = "substr(time, 1, 10) = (SELECT max(substr(time, 1, 10)) FROM orders)"
+_NEWEST_DAY = "(SELECT max(substr(time, 1, 10)) FROM orders)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +69,30 @@ class BookEntry:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """An order that had not come when it was asked for, and is refused since.
+
+    `time` is the market's, None when the market had not shown itself yet.
+    """
+
+    reference: str
+    symbol: str
+    time: datetime | None
+
+    def report(self) -> OrderReport:
+        """The rejection of an order of which only the name is known."""
+        return OrderReport(
+            reference=self.reference,
+            symbol=self.symbol,
+            status=OrderStatus.REJECTED,
+            broker_order_id="",
+            quantity=0,
+            time=self.time,
+            reason="never reached the exchange",
+        )
+
+
 class ExchangeBook:
     """Durable set of book entries. `:memory:` as path keeps it in memory."""
 
@@ -92,29 +102,50 @@ class ExchangeBook:
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(SCHEMA)
 
-    def find(self, reference: str) -> BookEntry | None:
-        """The entry of that reference, if there is one."""
+    def find(self, reference: str) -> BookEntry | Withdrawal | None:
+        """The entry of that reference or its withdrawal, if there is one."""
         found = self._select("reference = ?", reference)
-        return found[0] if found else None
+        return found[0] if found else next(iter(self._withdrawn("reference = ?", reference)), None)
 
     def working(self) -> list[BookEntry]:
         """Orders that can still trade, oldest first."""
         return self._select("status = ?", OrderStatus.WORKING.value)
 
-    def present(self) -> list[BookEntry]:
-        """Orders of the newest day in the book plus those still working, oldest first."""
-        return self._select(f"status = ? OR {_PRESENT}", OrderStatus.WORKING.value)
+    def present(self, day: date | None) -> list[BookEntry | Withdrawal]:
+        """Orders of that day (None: the newest in the book) plus those still working, oldest first,
+        then what was withdrawn that day.
+        """
+        wanted = None if day is None else day.isoformat()
+        of_day = f"substr(time, 1, 10) = coalesce(?, {_NEWEST_DAY})"
+        orders = self._select(f"status = ? OR {of_day}", OrderStatus.WORKING.value, wanted)
+        return [*orders, *self._withdrawn(f"time IS NULL OR {of_day}", wanted)]
+
+    def positions(self) -> list[BrokerPosition]:
+        """Shares bought less shares sold, of symbols where they differ."""
+        held = self._db.execute("SELECT * FROM holdings WHERE shares <> 0 ORDER BY symbol")
+        return [BrokerPosition(name, net, self._entered_at(name, net)) for name, net in held]
 
     def write(self, entries: Sequence[BookEntry]) -> None:
-        """Store new and changed entries in one transaction; nothing is done for none."""
+        """Store new and changed entries in one transaction; nothing is done for none.
+
+        OrderRejected when one of them is withdrawn: then nothing is stored.
+        """
         if not entries:
             return
         self._db.execute("BEGIN IMMEDIATE")
         with self._db:
             for entry in entries:
                 self._write(entry)
+
+    def withdraw(self, reference: str, symbol: str, time: datetime | None) -> None:
+        """Refuse that order from now on; one that is in the book stays as it is."""
+        self._db.execute(
+            "INSERT OR IGNORE INTO withdrawn SELECT ?, ?, ? "
+            "WHERE NOT EXISTS (SELECT 1 FROM orders WHERE reference = ?)",
+            (reference, symbol, None if time is None else time.isoformat(), reference),
+        )
 
     def close(self) -> None:
         """Close the file."""
@@ -130,12 +161,17 @@ class ExchangeBook:
             entry.last_price,
         )  # fmt: skip
         places = ", ".join("?" * len(row))
-        self._db.execute(
-            f"INSERT INTO orders VALUES ({places}) ON CONFLICT (reference) DO UPDATE SET "
-            "status = excluded.status, reason = excluded.reason, acted_at = excluded.acted_at, "
-            "session_day = excluded.session_day, last_price = excluded.last_price",
-            row,
-        )
+        try:
+            self._db.execute(
+                f"INSERT INTO orders VALUES ({places}) ON CONFLICT (reference) DO UPDATE SET "
+                "status = excluded.status, reason = excluded.reason, acted_at = excluded.acted_at, "
+                "session_day = excluded.session_day, last_price = excluded.last_price",
+                row,
+            )
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorname != "SQLITE_CONSTRAINT_TRIGGER":
+                raise
+            raise OrderRejected(f"{order.reference}: {error}") from None
         self._db.executemany(
             "INSERT OR IGNORE INTO executions VALUES (?, ?, ?, ?, ?)",
             [
@@ -145,7 +181,35 @@ class ExchangeBook:
             ],
         )  # fmt: skip
 
-    def _select(self, condition: str, *values: str) -> list[BookEntry]:
+    def _withdrawn(self, condition: str, *values: str | None) -> list[Withdrawal]:
+        rows = self._db.execute(
+            f"SELECT reference, symbol, time FROM withdrawn WHERE {condition} ORDER BY rowid",
+            values,
+        )
+        return [
+            Withdrawal(reference, symbol, None if time is None else datetime.fromisoformat(time))
+            for reference, symbol, time in rows
+        ]
+
+    def _entered_at(self, symbol: str, shares: int) -> Decimal | None:
+        """Mean price of what was traded towards the position since the symbol was last flat."""
+        newest_first = self._db.execute(
+            "SELECT side, e.* FROM executions AS e CROSS JOIN orders USING (reference) "
+            "WHERE symbol = ? ORDER BY e.rowid DESC",
+            (symbol,),
+        )
+        entering = Side.BUY if shares > 0 else Side.SELL
+        entered = []
+        for row in newest_first:
+            side = Side(row["side"])
+            if side is entering:
+                entered.append(_execution(row))
+            shares -= side.sign * row["quantity"]
+            if shares == 0:
+                break
+        return average_price(entered)
+
+    def _select(self, condition: str, *values: str | None) -> list[BookEntry]:
         rows = self._db.execute(
             f"SELECT * FROM orders WHERE {condition} ORDER BY rowid", values
         ).fetchall()
@@ -153,9 +217,7 @@ class ExchangeBook:
 
     def _entry(self, row: sqlite3.Row) -> BookEntry:
         fills = self._db.execute(
-            "SELECT trade_id, quantity, price, time FROM executions "
-            "WHERE reference = ? ORDER BY rowid",
-            (row["reference"],),
+            "SELECT * FROM executions WHERE reference = ? ORDER BY rowid", (row["reference"],)
         )
         day = row["session_day"]
         return BookEntry(
@@ -175,11 +237,17 @@ class ExchangeBook:
             reason=row["reason"],
             session_day=None if day is None else date.fromisoformat(day),
             last_price=row["last_price"],
-            executions=tuple(
-                Execution(trade_id, quantity, Decimal(price), datetime.fromisoformat(time))
-                for trade_id, quantity, price, time in fills
-            ),
+            executions=tuple(_execution(fill) for fill in fills),
         )
+
+
+def _execution(row: sqlite3.Row) -> Execution:
+    return Execution(
+        trade_id=row["trade_id"],
+        quantity=row["quantity"],
+        price=Decimal(row["price"]),
+        time=datetime.fromisoformat(row["time"]),
+    )
 
 
 def _text(price: Decimal | None) -> str | None:

@@ -19,7 +19,14 @@ from hftray.adapters.exchange_book import BookEntry, ExchangeBook
 from hftray.core.errors import NotFound, OrderRejected
 from hftray.core.market import Candle, Instrument
 from hftray.core.matching import fill_price, first_part, refused, taker_price, trigger_price
-from hftray.core.orders import Execution, Leg, Order, OrderReport, OrderStatus
+from hftray.core.orders import (
+    BrokerPosition,
+    Execution,
+    Leg,
+    Order,
+    OrderReport,
+    OrderStatus,
+)
 from hftray.ports import MarketBatch
 
 
@@ -49,6 +56,7 @@ class SimulatedExchange:
             if entry.order.symbol in self._instruments
         }
         self._batch: MarketBatch | None = None
+        self._day: date | None = None  # the newest trading day the market has shown
         self._session_days: dict[str, date] = {}
         self._prices: dict[str, float] = {}
         # Candles of the present step, and for each symbol the price its levels were safe at.
@@ -59,21 +67,21 @@ class SimulatedExchange:
         """Take the order into the book once; it trades at the next market step of its symbol.
 
         With a trigger inside the present candle it trades at once. OrderRejected for a bad or
-        (by chance) refused order; a refused reference stays refused.
+        (by chance) refused order and for one that comes after `resolve` gave it up; a refused
+        reference stays refused.
         """
         known = self._book.find(order.reference)
-        if known is None:
-            known = self._accept(order)
-        if known.status is OrderStatus.REJECTED:
-            raise OrderRejected(f"{order.reference}: {known.reason}")
-        return known.report()
+        report = (self._accept(order) if known is None else known).report()
+        if report.status is OrderStatus.REJECTED:
+            raise OrderRejected(f"{order.reference}: {report.reason}")
+        return report
 
     async def cancel(self, reference: str) -> OrderReport:
         """Withdraw what is not filled; a finished order is returned as it is. NotFound."""
         entry = self._book.find(reference)
         if entry is None:
             raise NotFound(f"order {reference} is not in the book")
-        if entry.status is OrderStatus.WORKING:
+        if isinstance(entry, BookEntry) and entry.status is OrderStatus.WORKING:
             entry = replace(entry, status=OrderStatus.CANCELLED, reason="cancelled on request")
             self._keep([entry])
         return entry.report()
@@ -83,9 +91,24 @@ class SimulatedExchange:
         entry = self._book.find(reference)
         return None if entry is None else entry.report()
 
+    async def resolve(self, reference: str, symbol: str) -> OrderReport:
+        """The order as the book has it; one that never came is withdrawn for good: REJECTED."""
+        now = None if self._batch is None else self._batch.now
+        self._book.withdraw(reference, symbol, now)
+        entry = self._book.find(reference)
+        assert entry is not None  # it is in the book, or withdrawn just now
+        return entry.report()
+
     async def reports(self) -> list[OrderReport]:
-        """All orders of the newest trading day in the book, and whatever is still working."""
-        return [entry.report() for entry in self._book.present()]
+        """All orders of the market's trading day, and whatever is still working.
+
+        Before the market has shown its day, that of the newest order.
+        """
+        return [entry.report() for entry in self._book.present(self._day)]
+
+    async def positions(self) -> list[BrokerPosition]:
+        """Net shares of all executions in the book, with the price they were entered at."""
+        return self._book.positions()
 
     async def on_market(self, batch: MarketBatch) -> list[OrderReport]:
         """Match working orders against the batch; returns the orders that changed."""
@@ -151,6 +174,7 @@ class SimulatedExchange:
                 self._before[symbol] = self._prices[symbol]
             self._prices[symbol] = candle.close
         self._session_days = {symbol: day.day for symbol, day in batch.sessions.items()}
+        self._day = max(self._session_days.values(), default=self._day)
 
     def _step(self, entry: BookEntry, batch: MarketBatch) -> BookEntry:
         order = entry.order

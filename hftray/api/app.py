@@ -11,8 +11,12 @@ from fastapi_offline import FastAPIOffline
 from hftray.api import backtest, engine, health, market, problems, risk, strategies, trades, users
 from hftray.api.dependencies import Services
 from hftray.api.headers import DOCS_PATH, HeadAsGet, SecurityHeaders
+from hftray.api.limits import NEVER_REFUSED, Allowance, MutationLimit
 from hftray.api.problems import Problem, declared
-from hftray.api.security import BodyLimit, Gate
+from hftray.api.security import SAFE_METHODS, BodyLimit, Gate
+
+BURST_SHARE = 4
+"""A quarter of a minute's calls may come at once."""
 
 NOUNS = (health, engine, strategies, trades, users, market, risk, backtest)
 
@@ -46,6 +50,9 @@ def create_app(services: Services) -> FastAPI:
     problems.install(app)
     app.add_middleware(BodyLimit)
     app.add_middleware(HeadAsGet)
+    if (rate := services.settings.mutations_per_minute) > 0:
+        allowance = Allowance(per_minute=rate, burst=max(1, rate // BURST_SHARE))
+        app.add_middleware(MutationLimit, allowance=allowance, has_token=token is not None)
     app.add_middleware(Gate, token=token)
     app.add_middleware(SecurityHeaders)
     app.openapi = partial(_document, app)  # type: ignore[method-assign]
@@ -62,5 +69,15 @@ def _document(app: FastAPI) -> dict[str, Any]:
         problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas |= problem.pop("$defs")
         schemas["Problem"] = problem
+        if app.state.services.settings.mutations_per_minute > 0:
+            _declare_rate_limit(document)
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _declare_rate_limit(document: dict[str, Any]) -> None:
+    """429 at every operation that counts."""
+    for path, operations in document["paths"].items():
+        for verb, operation in operations.items():
+            if verb.upper() not in SAFE_METHODS and path not in NEVER_REFUSED:
+                operation["responses"] |= {str(s): entry for s, entry in declared(429).items()}

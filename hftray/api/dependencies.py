@@ -12,10 +12,14 @@ from hftray.ports_catalog import CatalogPort
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """How the API presents itself. Without a token only this machine may call it."""
+    """How the API presents itself. Without a token only this machine may call it.
+
+    `mutations_per_minute` is what one caller may change; 0 sets no limit.
+    """
 
     version: str
     default_user: str = "default"
+    mutations_per_minute: int = 0
     token: str | None = field(default=None, repr=False)
 
 

@@ -9,7 +9,13 @@ from fastapi import APIRouter, Body, Query
 from hftray.api.dependencies import CatalogDep, DeskDep, SettingsDep, SnapshotDep
 from hftray.api.problems import declared
 from hftray.api.schemas import SymbolPath, UserId
-from hftray.api.schemas_engine import EngineStatus, KillRequest, MetricsView, SignalView
+from hftray.api.schemas_engine import (
+    EngineStatus,
+    KillRequest,
+    MetricsView,
+    ResumeRequest,
+    SignalView,
+)
 from hftray.api.symbols import known_symbol
 from hftray.core.errors import NotFound
 from hftray.core.metrics import portfolio_metrics
@@ -76,16 +82,15 @@ async def stop(desk: DeskDep) -> dict[str, Any]:
     return await desk.stop()
 
 
-Reason = Annotated[KillRequest | None, Body()]
-
-
 @router.post("/kill", response_model=EngineStatus, responses=declared(413, 422))
-async def kill(desk: DeskDep, request: Reason = None) -> dict[str, Any]:
+async def kill(
+    desk: DeskDep, request: Annotated[KillRequest | None, Body()] = None
+) -> dict[str, Any]:
     """No entries, cancel working orders, close every position."""
     return await desk.kill((request or KillRequest()).reason, ACTOR)
 
 
 @router.post("/resume", response_model=EngineStatus, responses=declared(409, 413, 422))
-async def resume(desk: DeskDep, request: Reason = None) -> dict[str, Any]:
-    """Allow entries again."""
-    return await desk.resume((request or KillRequest()).reason, ACTOR)
+async def resume(desk: DeskDep, request: ResumeRequest) -> dict[str, Any]:
+    """Allow entries again; who does it says why."""
+    return await desk.resume(request.reason, ACTOR)

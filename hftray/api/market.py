@@ -23,12 +23,15 @@ WARM_UP = 275
 
 router = APIRouter(prefix="/api", tags=["market"])
 
+_ITEM = f" *({'|'.join(INDICATORS)})? *"
+
 IndicatorList = Annotated[
     str,
     Query(
         max_length=200,
         pattern=NO_NUL,
         description=f"Separated by commas, of: {', '.join(INDICATORS)}",
+        json_schema_extra={"pattern": f"^{_ITEM}(,{_ITEM})*$"},
         examples=["rsi,macd"],
     ),
 ]
@@ -63,7 +66,7 @@ async def market(
 
 
 def _known(listed: str) -> Sequence[str]:
-    names = [name.strip() for name in listed.split(",") if name.strip()]
+    names = [name for part in listed.split(",") if (name := part.strip(" "))]
     unknown = [name for name in names if name not in INDICATORS]
     if unknown:
         message = f"unknown: {', '.join(unknown)}; known are {', '.join(INDICATORS)}"

@@ -26,12 +26,31 @@ from hftray.core.errors import (
     StopError,
     UnknownOutcome,
 )
-from hftray.observe import logger
+from hftray.observe import logger, mask
 
 log = logger("api")
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 5
+MAX_ERRORS = 50
+"""Wrong fields named in one answer, so that it stays smaller than the request."""
+
+_RETRY_AFTER = {
+    "Retry-After": {
+        "description": "Whole seconds to wait",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1},
+    }
+}
+_CHALLENGE = {
+    "WWW-Authenticate": {
+        "description": "How to authenticate",
+        "required": True,
+        "schema": {"type": "string"},
+    }
+}
+HEADERS = {401: _CHALLENGE, 429: _RETRY_AFTER, 503: _RETRY_AFTER}
+"""The headers that an error carries, as OpenAPI describes them."""
 
 
 class FieldError(BaseModel):
@@ -99,7 +118,7 @@ def problem(
     body = Problem(
         title=HTTPStatus(status).phrase,
         status=status,
-        detail=detail,
+        detail=mask(detail),
         instance=quote(path, errors="replace"),
         errors=list(errors) if errors is not None else None,
     )
@@ -140,7 +159,7 @@ def _allowed_methods(request: Request, first_match: str) -> set[str]:
 
 async def _on_validation(request: Request, error: Exception) -> ProblemResponse:
     assert isinstance(error, RequestValidationError)
-    return _unprocessable(request, field_errors(error.errors()))
+    return _unprocessable(request, field_errors(error.errors()[:MAX_ERRORS]))
 
 
 async def _on_invalid_fields(request: Request, error: Exception) -> ProblemResponse:
@@ -195,11 +214,15 @@ def install(app: FastAPI) -> None:
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The OpenAPI entries of these errors, for a route's `responses`."""
+    return {status: _declaration(status) for status in statuses}
+
+
+def _declaration(status: int) -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/Problem"}
-    return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": schema}},
-        }
-        for status in statuses
+    entry: dict[str, Any] = {
+        "description": HTTPStatus(status).phrase,
+        "content": {MEDIA_TYPE: {"schema": schema}},
     }
+    if status in HEADERS:
+        entry["headers"] = HEADERS[status]
+    return entry

@@ -14,6 +14,7 @@ from hftray.api.schemas_engine import (
     KellyView,
     OpenPosition,
     PositionView,
+    RiskEvent,
     RiskView,
 )
 from hftray.api.symbols import known_or_recorded
@@ -39,6 +40,21 @@ IS_OPEN = {Openness.OPEN: True, Openness.CLOSED: False, Openness.ALL: None}
 async def risk(snapshot: SnapshotDep) -> dict[str, Any]:
     """What risk allows, and what is used of it; before the first scan only the state."""
     return {"state": snapshot["status"]["risk_state"]} | snapshot["risk"]
+
+
+@router.get("/risk/events", response_model=list[RiskEvent], responses=declared(422))
+async def risk_events(
+    desk: DeskDep,
+    catalog: CatalogDep,
+    run_id: RunId = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> Any:
+    """Changes of the risk state, newest first: who made them, when and why."""
+    run = desk.snapshot()["run_id"] if run_id is None else run_id
+    if run is None:
+        return []
+    return await catalog.list_risk_events(run_id=run, limit=limit, offset=offset)
 
 
 @router.get("/risk/kelly", response_model=KellyView, responses=declared(422))

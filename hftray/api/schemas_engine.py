@@ -2,13 +2,15 @@
 
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from hftray.api.schemas import Body, IstTime, Line, Money, View
 from hftray.core.events import Decision
 from hftray.core.orders import Side
+
+NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
 
 
 class Welcome(View):
@@ -119,9 +121,19 @@ class SignalView(View):
 
 
 class KillRequest(Body):
-    """Why entries end, or may begin again."""
+    """Why entries end."""
 
     reason: Line = "requested through the API"
+
+
+class ResumeRequest(Body):
+    """Why entries may begin again."""
+
+    reason: Annotated[
+        str,
+        StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=NOT_BLANK),
+        Field(description="Goes on record", examples=["checked with the broker"]),
+    ]
 
 
 class RiskView(View):
@@ -129,6 +141,7 @@ class RiskView(View):
 
     state: str = Field(description="ACTIVE, REDUCING (exits only) or HALTED")
     reason: str = ""
+    since: IstTime | None = Field(None, description="When the state changed last")
     session_day: date | None = None
     initial_capital: Money | None = None
     opening_capital: Money | None = Field(None, description="At the start of the day")
@@ -153,6 +166,15 @@ class RiskView(View):
     limits: dict[str, Decimal | int] = Field(
         default_factory=dict, description="The configured limits"
     )
+
+
+class RiskEvent(View):
+    """One change of the risk state."""
+
+    state: str = Field(description="What it changed to: ACTIVE, REDUCING or HALTED")
+    reason: str
+    actor: str = Field(description="Who changed it: api, engine, risk, dead-man")
+    time: IstTime = Field(description="By the market's clock where the market was the cause")
 
 
 class MetricsView(View):

@@ -1,19 +1,28 @@
 """Requests and responses about what is stored: strategies, trades, users."""
 
+import re
 from dataclasses import asdict
 from datetime import date
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, SecretStr, StrictBool, StrictInt, StringConstraints
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    SecretStr,
+    StrictBool,
+    StringConstraints,
+)
 
 from hftray.api.schemas import (
-    INT32_MAX,
     Body,
     IstTime,
     Line,
     Moment,
     Money,
     Parameters,
+    PositiveInt32,
     Prose,
     Rupees,
     SymbolText,
@@ -22,10 +31,24 @@ from hftray.api.schemas import (
 )
 from hftray.core.orders import Leg, Side, TradeStatus
 from hftray.ports_catalog import TradeRow
+from hftray.strategies.registry import known_kinds
 
-StrategyId = Annotated[StrictInt, Field(ge=1, le=INT32_MAX)]
 Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]
-GrowwKey = Annotated[SecretStr, Field(max_length=4096, json_schema_extra={"writeOnly": True})]
+KEY_TEXT = r"^[!-~]*$"
+
+
+def _sendable(key: SecretStr) -> SecretStr:
+    # It goes into an HTTP header one day; what is wrong with it is not shown.
+    if not re.fullmatch(KEY_TEXT, key.get_secret_value()):
+        raise ValueError("must be visible ASCII characters")
+    return key
+
+
+GrowwKey = Annotated[
+    SecretStr,
+    Field(max_length=4096, json_schema_extra={"writeOnly": True, "pattern": KEY_TEXT}),
+    AfterValidator(_sendable),
+]
 
 
 class StrategyView(View):
@@ -72,7 +95,7 @@ class StrategyCreate(Body):
 
     name: Line
     description: Prose = ""
-    kind: Line
+    kind: Annotated[Line, Field(json_schema_extra={"enum": list(known_kinds())})]
     is_active: StrictBool = True
     parameters: Parameters = Field(default_factory=dict)
 
@@ -142,12 +165,12 @@ class TradeCreate(Body):
 
     symbol: SymbolText
     side: Side
-    quantity: Annotated[StrictInt, Field(gt=0, le=INT32_MAX)]
+    quantity: PositiveInt32
     price: Rupees
     status: TradeStatus = TradeStatus.EXECUTED
     timestamp: Moment | None = Field(None, description="Now, unless given")
     user_id: UserId | None = Field(None, description="The default user, unless given")
-    strategy_id: StrategyId | None = None
+    strategy_id: PositiveInt32 | None = None
 
 
 class UserView(View):
@@ -186,6 +209,14 @@ class UserCreate(Body):
     groww_api_secret: GrowwKey | None = None
 
 
+def _not_null(schema: dict[str, JsonValue]) -> None:
+    """Null is how pydantic says absent; sent as a value it is refused."""
+    choices = schema["anyOf"]
+    assert isinstance(choices, list)
+    schema["anyOf"] = [choice for choice in choices if choice != {"type": "null"}]
+    schema.pop("default", None)
+
+
 class UserPatch(Body):
     """What changes; an absent field stays, null clears it (not the capital)."""
 
@@ -196,6 +227,6 @@ class UserPatch(Body):
     email: Email | None = None
     first_name: Line | None = None
     last_name: Line | None = None
-    initial_capital: Rupees | None = None
+    initial_capital: Rupees | None = Field(None, json_schema_extra=_not_null)
     groww_api_key: GrowwKey | None = None
     groww_api_secret: GrowwKey | None = None

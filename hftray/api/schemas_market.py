@@ -10,14 +10,19 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationInfo,
+    WithJsonSchema,
     field_validator,
 )
 
-from hftray.api.schemas import NO_NUL, Body, IstTime, Money, Rupees, SymbolText, View
+from hftray.api.schemas import NO_NUL, YEARS, Body, IstTime, Money, Rupees, SymbolText, View
 from hftray.api.schemas_engine import MetricsView
 
 StrategyName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=NO_NUL)]
-HistoryDate = Annotated[date, Field(ge=date(1990, 1, 1), le=date(2200, 12, 31))]
+HistoryDate = Annotated[
+    date,
+    Field(ge=date(1990, 1, 1), le=date(2200, 12, 31)),
+    WithJsonSchema({"type": "string", "format": "date", "pattern": YEARS}),
+]
 
 
 class CandleView(View):

@@ -43,5 +43,5 @@ async def update(catalog: CatalogDep, user_id: UserId, body: UserPatch) -> Any:
     """Set the Groww keys, the initial capital, or the profile."""
     changes = _given(body)
     if changes.get("initial_capital", 0) is None:
-        raise InvalidFields.single("initial_capital", "must not be null")
+        raise InvalidFields.single("initial_capital", "null is no amount; leave it out to keep it")
     return await catalog.update_user(user_id, cast(UserChanges, changes))

@@ -119,6 +119,22 @@ class CandleBuffer:
             raise IndexError(f"{self.symbol} has no candle yet")
         return Candle(self.symbol, when, *(float(x) for x in self._floats[:, self._end - 1]))
 
+    def close_of(self, day: int) -> float | None:
+        """The newest price of that day (ordinal); None when the newest row is of another one."""
+        if not len(self) or self._ints[1, self._end - 1] != day:
+            return None
+        return self._floats.item(3, self._end - 1)
+
+    def frozen(self, count: int, day: int) -> bool:
+        """Whether the newest `count` closed candles are all of that day and know one price only."""
+        end = self._end - int(self.forming)
+        start = end - count
+        if start < self._start or self._ints[1, start] != day:
+            return False
+        highs, lows = self._floats[1, start:end], self._floats[2, start:end]
+        # Hardly a candle has one price only, so the newest one nearly always answers.
+        return bool(highs[-1] == lows[-1] and highs.max() == lows.min())
+
     def resume(self, forming: Candle) -> bool:
         """Take up a candle that others began, so that its earlier ticks are not missing from it."""
         if not self.append(forming):

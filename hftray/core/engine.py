@@ -24,6 +24,7 @@ from hftray.core.events import (
     Vote,
 )
 from hftray.core.exits import ExitReason, exit_at_price, exit_in_candle
+from hftray.core.feed_guard import FeedGuard
 from hftray.core.market import Candle, Instrument, Tick
 from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, Side
 from hftray.core.position import Phase, Trigger, next_phase
@@ -46,7 +47,7 @@ class SymbolEngine(TradeLife):
     def __init__(self, instrument: Instrument, rules: TradingRules, electorate: Electorate) -> None:
         super().__init__(instrument, rules)
         self.electorate = electorate
-        self.candles = self._empty_buffer()
+        self._begin_anew()
         self.session: TradingSession | None = None
         self.last_price: float | None = None
         self._flatten: str | None = None
@@ -71,19 +72,26 @@ class SymbolEngine(TradeLife):
             return Decimal(0)
         return self.position.gross_pnl(Decimal(str(self.last_price)))
 
+    @property
+    def feed_fault(self) -> str:
+        """Why there are no entries on the present market data; empty when it is trusted."""
+        return self.feed.fault(self.session, self.candles)
+
     def warm(self, history: list[Candle], forming: Candle | None = None) -> None:
         """Begin the buffer anew with earlier closed candles, oldest first, and the forming one."""
-        self.candles = self._empty_buffer()
+        self._begin_anew()
         for candle in history:
-            self.candles.append(candle)
-        if forming is not None:
+            if self.feed.admits_candle(candle, self.candles):
+                self.candles.append(candle)
+        if forming is not None and self.feed.admits_forming(forming, self.candles):
             self.candles.resume(forming)
         if len(self.candles) and self.last_price is None:
             self.last_price = self.candles.last().close
 
-    def _empty_buffer(self) -> CandleBuffer:
+    def _begin_anew(self) -> None:
         signals = self.rules.signals
-        return CandleBuffer(self.symbol, signals.candle_buffer, signals.candle_minutes)
+        self.candles = CandleBuffer(self.symbol, signals.candle_buffer, signals.candle_minutes)
+        self.feed = FeedGuard(self.rules.feed, self.candles.interval)
 
     # Market
 
@@ -91,19 +99,25 @@ class SymbolEngine(TradeLife):
         # Without a session before it, a forming candle is one that was just taken up.
         if self.session is not None and event.session.day != self.session.day:
             self.candles.close_forming()
+            self.feed.open_day()
         self.session = event.session
         return []
 
     def _on_clock(self, event: ClockAdvanced) -> list[Command]:
-        commands = self._close_due(event.now)
+        return self._pass_time(self.feed.clock(event.now))
+
+    def _pass_time(self, now: datetime) -> list[Command]:
+        commands = self._close_due(now)
         if self.last_price is not None:
-            commands += self._guard(self.last_price, event.now)
+            commands += self._guard(self.last_price, now)
         return commands
 
     def _on_tick(self, tick: Tick) -> list[Command]:
         if self.session is None:
             self.candles.rejections.add("tick before any session")
             return []
+        if not self.feed.admits_tick(tick, self.candles, self.session):
+            return self._pass_time(self.feed.advance(tick.time))
         commands = self._close_due(tick.time)
         if not self.candles.take(tick, self.session):
             return commands
@@ -116,9 +130,11 @@ class SymbolEngine(TradeLife):
         return commands
 
     def _on_candle(self, candle: Candle) -> list[Command]:
+        now = candle.time + self.candles.interval
+        if not self.feed.admits_candle(candle, self.candles):
+            return self._pass_time(self.feed.advance(now))
         if not self.candles.append(candle):
             return []
-        now = candle.time + self.candles.interval
         self.last_price = candle.close
         commands = self._patience()
         if self.phase is Phase.OPEN and self.position is not None:
@@ -168,7 +184,8 @@ class SymbolEngine(TradeLife):
             return "no entry: outside the hours for entries"
         if self._flatten is not None:
             return f"no entry: {self._flatten}"
-        return None
+        fault = self.feed_fault
+        return f"no entry: {fault}" if fault else None
 
     def _entry(self, vote: Vote, price: float, now: datetime, candle_time: datetime) -> OrderIntent:
         assert self.session is not None  # checked by _entry_obstacle
@@ -242,12 +259,14 @@ class SymbolEngine(TradeLife):
         """Everything the next decision depends on, as picklable values."""
         return {
             "candles": self.candles.snapshot(),
+            "feed": self.feed.snapshot(),
             **{name: getattr(self, name) for name in _STATE},
         }
 
     def restore(self, state: dict[str, Any]) -> Self:
         """Continue exactly where a snapshot was taken."""
         self.candles.restore(state["candles"])
+        self.feed.restore(state["feed"])
         for name in _STATE:
             setattr(self, name, state[name])
         return self

@@ -154,6 +154,20 @@ class RiskStateChanged:
         return f"{self.run_id}:risk:{self.time.isoformat()}:{self.state}"
 
 
+@dataclass(frozen=True, slots=True)
+class ScanningSet:
+    """Whether the engine is meant to scan, for when its process comes back."""
+
+    run_id: int
+    scanning: bool
+    time: datetime
+
+    @property
+    def event_id(self) -> str:
+        """Unique name of this event."""
+        return f"{self.run_id}:scanning:{self.time.isoformat()}"
+
+
 LedgerEvent = (
     OrderIntended
     | OrderSettled
@@ -162,7 +176,21 @@ LedgerEvent = (
     | EquityMarked
     | SessionStarted
     | RiskStateChanged
+    | ScanningSet
 )
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHealth:
+    """How the record is doing.
+
+    `waiting` events are durable here and not in the database yet; `impairment` says why nothing
+    new should be opened, empty when all is well; `notes` is everything an operator should know.
+    """
+
+    waiting: int = 0
+    impairment: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,5 +220,6 @@ class RunState:
     positions: tuple[Position, ...] = ()
     risk_state: str = "ACTIVE"
     risk_reason: str = ""
+    risk_since: datetime | None = None
     scanning: bool = False  # whether the engine was told to scan
     market_time: datetime | None = None  # the latest moment the run is known to have reached

@@ -153,6 +153,15 @@ class OrderReport:
     executions: tuple[Execution, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class BrokerPosition:
+    """What the broker holds for us in one symbol: shares bought (+) or sold short (-)."""
+
+    symbol: str
+    quantity: int
+    average_price: Decimal | None = None
+
+
 def order_reference(run: int, day: date, symbol: str, leg: Leg, sequence: int) -> str:
     """The order's name at the broker: 20 letters and digits, a pure function of its arguments.
 

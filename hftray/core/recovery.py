@@ -1,7 +1,9 @@
 """From the ledger's rows back to the values a running engine holds."""
 
 from hftray.core.ledger import TradeRecord
-from hftray.core.orders import Order, OrderIntent, OrderReport, OrderStatus
+from hftray.core.orders import Order, OrderIntent
+
+FIRST_LOOK, LONGEST_WAIT = 0.1, 5.0  # seconds between looks for an order of unknown outcome
 
 
 def order_of(trade: TradeRecord) -> Order:
@@ -40,14 +42,16 @@ def intent_of(trade: TradeRecord) -> OrderIntent:
     )
 
 
-def never_sent(trade: TradeRecord) -> OrderReport:
-    """The report of an order that the broker certainly never saw."""
-    return OrderReport(
-        reference=trade.reference,
-        symbol=trade.symbol,
-        status=OrderStatus.REJECTED,
-        broker_order_id="",
-        quantity=trade.requested_quantity,
-        time=trade.timestamp,
-        reason="never reached the broker",
-    )
+class Search:
+    """The look-ups of one order whose outcome is unknown, ever further apart."""
+
+    def __init__(self, reference: str, now: float) -> None:
+        self.reference = reference
+        self._due, self._wait = now, FIRST_LOOK
+
+    def due(self, now: float) -> bool:
+        """Whether to ask the broker now; if so the next time is set."""
+        if now < self._due:
+            return False
+        self._due, self._wait = now + self._wait, min(2 * self._wait, LONGEST_WAIT)
+        return True

@@ -71,7 +71,7 @@ class RiskBook:
     def open_day(self, day: date, now: datetime) -> tuple[LedgerEvent, ...]:
         """Begin a trading day with the present capital; what to record, nothing if it is open.
 
-        A reduction for the daily loss ends here; one for faults and a kill do not.
+        A reduction for the daily loss ends here; an ordered one and a kill do not.
         IllegalTransition for a day before the open one.
         """
         if not self._day.open(day, self._account.capital):
@@ -81,16 +81,38 @@ class RiskBook:
         return (started,) if lifted is None else (started, lifted)
 
     def mark(
-        self, open_pnl: Mapping[str, Decimal | float], now: datetime
+        self,
+        open_pnl: Mapping[str, Decimal | float],
+        now: datetime,
+        *,
+        impairment: str = "",
+        locks: Mapping[str, str] | None = None,
     ) -> RiskStateChanged | None:
-        """Take open P&L before charges by symbol; the change when the daily loss is reached.
+        """Take open P&L before charges by symbol, and what stands against entries now.
 
-        Symbols without a position are ignored; positions not named keep their last mark.
+        Reduces when the daily loss is reached or while something is impaired, and lifts the
+        latter by itself. Symbols without a position are ignored; positions not named keep their
+        last mark. `locks` (symbol: reason) replaces all locks, None keeps them.
         """
         for symbol, gross in open_pnl.items():
             self._account.mark(symbol, paisa(gross))
-        refusal = self._check.loss_refusal()
-        return None if refusal is None else self._switch.loss_reached(refusal, now)
+        self.bar(impairment, locks)
+        return self._switch.judge(self._check.loss_refusal(), now, "risk")
+
+    def impair(self, text: str, now: datetime, actor: str = "risk") -> RiskStateChanged | None:
+        """No entries until a mark comes without an impairment; None when it is so already."""
+        self.bar(text)
+        return self._switch.judge(None, now, actor)
+
+    def bar(self, impairment: str, locks: Mapping[str, str] | None = None) -> None:
+        """No entries at all, or in the locked symbols, until told otherwise.
+
+        The state does not change before the next `mark` or `impair`.
+        """
+        self._switch.impairment = impairment
+        if locks is not None:
+            self._locks.clear()
+            self._locks.update(locks)
 
     def kill(self, reason: str, now: datetime, actor: str = "risk") -> RiskStateChanged | None:
         """No entries until `resume`; None when it is so already."""
@@ -103,14 +125,6 @@ class RiskBook:
     def resume(self, reason: str, now: datetime, actor: str = "risk") -> RiskStateChanged | None:
         """Entries again, within the limits: a daily loss that still stands refuses them."""
         return self._switch.resume(reason, now, actor)
-
-    def lock(self, symbol: str, reason: str) -> None:
-        """No entries in this symbol until `unlock`."""
-        self._locks[symbol] = reason
-
-    def unlock(self, symbol: str) -> None:
-        """Entries in this symbol again."""
-        self._locks.pop(symbol, None)
 
     def register(self, symbol: str) -> int:
         """A new epoch for the symbol: from now on only calls that carry it pass. NotFound."""
@@ -178,39 +192,14 @@ class RiskBook:
 
     def view(self) -> RiskView:
         """The book at this moment."""
-        account, day = self._account, self._day
-        return RiskView(
-            state=self._switch.state,
-            reason=self._switch.reason,
-            session_day=day.day,
-            initial_capital=account.initial,
-            opening_capital=day.opening,
-            capital=account.capital,
-            equity=account.equity,
-            realised_pnl=account.realised,
-            realised_today=account.capital - day.opening,
-            open_pnl=account.open_pnl,
-            deployed=account.deployed,
-            reserved=account.reserved,
-            exposure_limit=self._check.exposure_limit,
-            free=self._check.free,
-            daily_loss=self._check.daily_loss,
-            daily_loss_limit=self._check.daily_loss_limit,
-            open_positions=len(account.holdings),
-            working_orders=len(account.pending),
-            trades_today=day.trades,
-            trades_by_symbol=dict(day.entries),
-            locks=dict(self._locks),
-            limits=self.limits,
-        )
+        return self._check.view()
 
     def snapshot(self) -> dict[str, Any]:
         """Everything the next answer depends on, as picklable values."""
         return {
             "account": self._account.snapshot(),
             "day": self._day.snapshot(),
-            "state": self._switch.state,
-            "reason": self._switch.reason,
+            "switch": self._switch.snapshot(),
             "locks": dict(self._locks),
             "epochs": dict(self._epochs),
             "epoch_floor": self._epoch_floor,
@@ -220,7 +209,7 @@ class RiskBook:
         """Continue exactly where a snapshot was taken."""
         self._account.restore(state["account"])
         self._day.restore(state["day"])
-        self._switch.state, self._switch.reason = state["state"], state["reason"]
+        self._switch.restore(state["switch"])
         self._locks.clear()
         self._locks.update(state["locks"])
         self._epochs = dict(state["epochs"])
@@ -230,13 +219,13 @@ class RiskBook:
     def recover(self, state: RunState) -> None:
         """Rebuild the book from the ledger. IllegalTransition for the state of another run.
 
-        Epochs, locks and marks are not in the ledger: symbols register again and the next scan
-        marks. An open position's entry row is looked for in `trades_today`, where rows of
+        Epochs, marks and what bars entries are not in the ledger: symbols register again and the
+        next scan marks. An open position's entry row is looked for in `trades_today`, where rows of
         earlier days do no harm; without it the charges are computed from what is open.
         """
         if state.run.run_id != self.run.run_id:
             raise IllegalTransition(f"run {self.run.run_id} is not run {state.run.run_id}")
-        self._switch.state, self._switch.reason = RiskState(state.risk_state), state.risk_reason
+        self._switch.recover(RiskState(state.risk_state), state.risk_reason, state.risk_since)
         rows = {trade.reference: trade for trade in (*state.trades_today, *state.pending)}
         self._account.recover(
             state.realised_total,

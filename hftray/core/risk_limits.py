@@ -11,7 +11,8 @@ from hftray.core.money import ZERO, paisa, percent_of
 from hftray.core.orders import Leg, OrderIntent
 from hftray.core.risk_account import Account
 from hftray.core.risk_day import RiskDay
-from hftray.core.risk_switch import DAILY_LOSS, RiskSwitch
+from hftray.core.risk_switch import DAILY_LOSS, IMPAIRED, RiskSwitch
+from hftray.core.risk_view import RiskView
 from hftray.core.rules import RiskLimits
 
 
@@ -59,6 +60,8 @@ class LimitCheck:
         today = self.day.entries.get(symbol, 0)
         if self.switch.state.entries_barred:
             return f"risk is {self.switch.state}: {self.switch.reason}"
+        if self.switch.impairment:
+            return f"{IMPAIRED}: {self.switch.impairment}"
         if symbol in self.locks:
             return f"{symbol} is locked: {self.locks[symbol]}"
         if symbol in self.account.holdings or self.account.working(symbol):
@@ -87,3 +90,32 @@ class LimitCheck:
         if not 1 <= intent.quantity <= held.quantity:
             return f"quantity {intent.quantity} is not within the {held.quantity} shares open"
         return None
+
+    def view(self) -> RiskView:
+        """The book at this moment."""
+        account, day = self.account, self.day
+        return RiskView(
+            state=self.switch.state,
+            reason=self.switch.reason,
+            since=self.switch.since,
+            session_day=day.day,
+            initial_capital=account.initial,
+            opening_capital=day.opening,
+            capital=account.capital,
+            equity=account.equity,
+            realised_pnl=account.realised,
+            realised_today=account.capital - day.opening,
+            open_pnl=account.open_pnl,
+            deployed=account.deployed,
+            reserved=account.reserved,
+            exposure_limit=self.exposure_limit,
+            free=self.free,
+            daily_loss=self.daily_loss,
+            daily_loss_limit=self.daily_loss_limit,
+            open_positions=len(account.holdings),
+            working_orders=len(account.pending),
+            trades_today=day.trades,
+            trades_by_symbol=dict(day.entries),
+            locks=dict(self.locks),
+            limits=self.limits,
+        )

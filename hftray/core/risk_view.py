@@ -1,7 +1,7 @@
 """What the risk book shows of itself."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -12,7 +12,7 @@ class RiskState(StrEnum):
     """What risk lets through. Exits pass in every state."""
 
     ACTIVE = "ACTIVE"
-    REDUCING = "REDUCING"  # no entries: the day's loss limit, or repeated faults
+    REDUCING = "REDUCING"  # no entries: the day's loss limit, something impaired, or told so
     HALTED = "HALTED"  # no entries until somebody resumes: the kill switch
 
     @property
@@ -25,12 +25,14 @@ class RiskState(StrEnum):
 class RiskView:
     """The book at a moment. Money is rupees; `free` and `exposure_limit` include leverage.
 
-    `capital` is initial plus realised; `equity` adds open P&L. Open P&L and with it
-    `realised_today + open_pnl`, which the daily limit looks at, are net of charges paid.
+    `since` is when the state changed last, None before the first change. `capital` is initial plus
+    realised; `equity` adds open P&L. Open P&L and with it `realised_today + open_pnl`, which the
+    daily limit looks at, are net of charges paid.
     """
 
     state: RiskState
     reason: str
+    since: datetime | None
     session_day: date | None
     initial_capital: Decimal
     opening_capital: Decimal

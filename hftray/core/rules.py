@@ -47,6 +47,17 @@ class SignalRules:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedRules:
+    """When market data is not trusted; see `core.feed_guard`."""
+
+    stale_seconds: float = 180.0  # market time without news
+    frozen_candles: int = 6  # closed candles of a day with one and the same price
+    price_band_percent: float = 20.0  # of the last good price of the day
+    jump_confirmations: int = 3  # ticks or candles in a row that make a jump believed
+    future_tolerance_seconds: float = 60.0  # feeds' stamps may run ahead of the clock
+
+
+@dataclass(frozen=True, slots=True)
 class TradingRules:
     """All rules of one symbol."""
 
@@ -54,3 +65,4 @@ class TradingRules:
     risk: RiskLimits = field(default_factory=RiskLimits)
     signals: SignalRules = field(default_factory=SignalRules)
     session: SessionRules = field(default_factory=SessionRules)
+    feed: FeedRules = field(default_factory=FeedRules)

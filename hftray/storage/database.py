@@ -19,6 +19,7 @@ COMMAND_TIMEOUT = 30.0  # seconds; a network that went silent must not hold a tr
 PASSING = ("08", "53", "57P", "40")
 UNIQUE_VIOLATION = "23505"
 FOREIGN_KEY_VIOLATION = "23503"
+REFUSED_VALUE = ("22", "23")  # a value out of its range, a rule of the schema broken
 # Wrong password, unknown role or database: somebody must change DATABASE_URL.
 MISCONFIGURED = ("28", "3D")
 

@@ -138,10 +138,10 @@ class History(Queries):
     async def list_risk_events(
         self, *, run_id: int | None = None, limit: int = 100, offset: int = 0
     ) -> list[RiskStateChanged]:
-        """Changes of the risk state by time, newest first."""
+        """Changes of the risk state as they were recorded, newest first."""
         table = risk_events
         statement = select(table).where(*equal(table, run_id=run_id))
-        statement = statement.order_by(table.c.time.desc(), table.c.id.desc())
+        statement = statement.order_by(table.c.id.desc())
         rows = await self.rows(statement.limit(limit).offset(offset))
         return [risk_event_of(row) for row in rows]
 

@@ -2,19 +2,33 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
+from time import time_ns
 from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, Table, func, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_or
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from hftray.core.errors import NotFound
-from hftray.core.ledger import LedgerEvent, RunInfo, RunState, TradeRecord
+from hftray.core.errors import NotFound, RejectError
+from hftray.core.ledger import (
+    LedgerEvent,
+    LedgerHealth,
+    RunInfo,
+    RunState,
+    ScanningSet,
+    TradeRecord,
+)
+from hftray.core.ledger_fold import require_term
 from hftray.core.position import Position
-from hftray.storage.database import FOREIGN_KEY_VIOLATION, reachable, sqlstate
+from hftray.storage.database import (
+    FOREIGN_KEY_VIOLATION,
+    REFUSED_VALUE,
+    reachable,
+    sqlstate,
+)
 from hftray.storage.record import record
 from hftray.storage.rows import position_of, run_of, session_of, trade_of
 from hftray.storage.tables import (
@@ -41,6 +55,7 @@ class PostgresLedger:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._term = 0
 
     async def open_run(
         self, mode: str, source: str, user_id: str, initial_capital: Decimal
@@ -88,26 +103,34 @@ class PostgresLedger:
 
     async def set_scanning(self, run_id: int, scanning: bool) -> None:
         """Remember whether the engine is meant to scan. NotFound."""
-        statement = update(runs).where(runs.c.id == run_id).values(scanning=scanning)
-        async with reachable(self._engine), self._engine.begin() as connection:
-            if not (await connection.execute(statement)).rowcount:
-                raise NotFound(f"there is no run {run_id}")
+        await self.append([ScanningSet(run_id, scanning, datetime.now(UTC))])
 
-    async def append(self, events: Sequence[LedgerEvent]) -> None:
+    async def open_term(self) -> int:
+        """A new term. It binds this object only: the journal in front keeps it durably."""
+        self._term = max(self._term + 1, time_ns() // 1_000_000)
+        return self._term
+
+    async def append(self, events: Sequence[LedgerEvent], term: int | None = None) -> LedgerHealth:
         """Record all events in one transaction, or none; those recorded before are skipped.
 
-        NotFound for an unknown run or order, IllegalTransition for an order that ended otherwise.
+        NotFound for an unknown run or order, IllegalTransition for an order that ended otherwise,
+        StaleEpoch for an older term, RejectError for values the database will never take.
         """
+        self._term = require_term(term, self._term)
         if not events:
-            return
+            return LedgerHealth()
         async with reachable(self._engine):
             try:
                 async with self._engine.begin() as connection:
                     await record(connection, events)
-            except IntegrityError as error:
-                if sqlstate(error) != FOREIGN_KEY_VIOLATION:
-                    raise
-                raise NotFound(f"an event's run or user does not exist: {error.orig}") from error
+            except DBAPIError as error:
+                state = sqlstate(error)
+                if state == FOREIGN_KEY_VIOLATION:
+                    raise NotFound(f"an event's run or user is unknown: {error.orig}") from error
+                if state.startswith(REFUSED_VALUE):
+                    raise RejectError(f"PostgreSQL refuses an event: {error.orig}") from error
+                raise
+        return LedgerHealth()
 
     async def run_state(self, run_id: int) -> RunState:
         """What a restarted process needs, from one snapshot of the database. NotFound."""
@@ -159,7 +182,12 @@ async def _read_run_state(connection: AsyncConnection, run_id: int) -> RunState:
     # By id, not by time: an operator's clock and the market's may differ.
     risk = await _newest(connection, risk_events, run_id, risk_events.c.id)
     if risk is not None:
-        state = replace(state, risk_state=risk["state"], risk_reason=risk["reason"])
+        state = replace(
+            state,
+            risk_state=risk["state"],
+            risk_reason=risk["reason"],
+            risk_since=risk["time"],
+        )
     return state
 
 

@@ -1,8 +1,9 @@
 """How each ledger event changes the tables, inside the caller's transaction.
 
-Exactly once: orders, sessions and risk changes claim their event id in `ledger_events` before
-they are applied. Signals and equity marks are kept apart by their own primary keys, and a
-position mark only ever improves a price, so those (hundreds a scan) need no claim.
+Exactly once: orders, sessions, risk changes and the wish to scan claim their event id in
+`ledger_events` before they are applied. Signals and equity marks are kept apart by their own
+primary keys, and a position mark only ever improves a price, so those (hundreds a scan) need no
+claim.
 
 Rows that two callers may write at once are written in sorted order, so they cannot deadlock.
 """
@@ -22,6 +23,7 @@ from hftray.core.ledger import (
     OrderSettled,
     PositionMarked,
     RiskStateChanged,
+    ScanningSet,
     SessionStarted,
     SignalRecorded,
     TradeRecord,
@@ -33,23 +35,28 @@ from hftray.storage.tables import (
     ledger_events,
     positions,
     risk_events,
+    runs,
     signals,
     strategies,
     trades,
     trading_sessions,
 )
 
-Claimed = OrderIntended | OrderSettled | SessionStarted | RiskStateChanged
+Claimed = OrderIntended | OrderSettled | SessionStarted | RiskStateChanged | ScanningSet
+
+
+def better_price(seen: ColumnElement[float]) -> ColumnElement[float]:
+    """The better of a position's best price and another: it only improves, in whatever order."""
+    known = positions.c.best_price
+    return case(
+        (positions.c.side == "BUY", func.greatest(known, seen)), else_=func.least(known, seen)
+    )
+
 
 IMPROVE_BEST_PRICE = (
     update(positions)
     .where(positions.c.reference == bindparam("of"))
-    .values(
-        best_price=case(
-            (positions.c.side == "BUY", func.greatest(positions.c.best_price, bindparam("seen"))),
-            else_=func.least(positions.c.best_price, bindparam("seen")),
-        )
-    )
+    .values(best_price=better_price(bindparam("seen")))
 )
 
 
@@ -123,6 +130,10 @@ async def _apply(connection: AsyncConnection, event: Claimed, names: dict[int, s
             await connection.execute(insert(trading_sessions).values(values_of(event)))
         case RiskStateChanged():
             await connection.execute(insert(risk_events).values(values_of(event)))
+        case ScanningSet(run_id, scanning):
+            this = update(runs).where(runs.c.id == run_id)
+            if not (await connection.execute(this.values(scanning=scanning))).rowcount:
+                raise NotFound(f"there is no run {run_id}")
 
 
 async def _settle_trade(connection: AsyncConnection, trade: TradeRecord) -> None:
@@ -149,7 +160,7 @@ async def _write_position(
     new = statement.excluded
     changes: dict[str, ColumnElement[Any]] = {
         "quantity": new.quantity,
-        "best_price": new.best_price,
+        "best_price": better_price(new.best_price),
         "closed_at": new.closed_at,
         "exit_price": func.coalesce(new.exit_price, positions.c.exit_price),
         "exit_reason": func.coalesce(new.exit_reason, positions.c.exit_reason),

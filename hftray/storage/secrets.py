@@ -66,10 +66,13 @@ class SecretBox:
 def _read_or_create(path: Path) -> str:
     if not path.exists():
         _create(path)
-    mode = path.stat().st_mode
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise StopError(f"{path} can be used by others (mode {stat.S_IMODE(mode):o}): chmod 600 it")
-    return path.read_text()
+    with path.open() as file:
+        mode = os.fstat(file.fileno()).st_mode  # of what is read, whoever swaps the file meanwhile
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise StopError(
+                f"{path} can be used by others (mode {stat.S_IMODE(mode):o}): chmod 600 it"
+            )
+        return file.read()
 
 
 def _create(path: Path) -> None:

@@ -219,9 +219,9 @@ class MemoryCatalog:
     async def list_risk_events(
         self, *, run_id: int | None = None, limit: int = 100, offset: int = 0
     ) -> list[RiskStateChanged]:
-        """Changes of the risk state by time, newest first."""
+        """Changes of the risk state as they were recorded, newest first."""
         found = [event for event in self._store.risk_events if run_id in (None, event.run_id)]
-        return _page(found, lambda event: event.time, limit, offset)
+        return found[::-1][offset : offset + limit]
 
     async def list_runs(self, *, limit: int = 100, offset: int = 0) -> list[RunInfo]:
         """Runs, newest first."""

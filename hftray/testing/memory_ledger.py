@@ -12,16 +12,19 @@ from hftray.core.events import Signal
 from hftray.core.ledger import (
     EquityMarked,
     LedgerEvent,
+    LedgerHealth,
     OrderIntended,
     OrderSettled,
     PositionMarked,
     RiskStateChanged,
     RunInfo,
     RunState,
+    ScanningSet,
     SessionStarted,
     SignalRecorded,
     TradeRecord,
 )
+from hftray.core.ledger_fold import require_term
 from hftray.core.orders import TradeStatus, require_trade_step
 from hftray.ports_catalog import GrowwCredentials, PositionRow, StrategyRow, TradeRow, UserRow
 
@@ -34,6 +37,7 @@ class MemoryStore:
     groww_keys: dict[str, GrowwCredentials] = field(default_factory=dict)
     strategies: dict[int, StrategyRow] = field(default_factory=dict)
     strategy_ids: int = 0
+    term: int = 0
     roster_version: int = 1
     runs: dict[int, RunInfo] = field(default_factory=dict)
     finished: dict[int, datetime] = field(default_factory=dict)
@@ -107,11 +111,16 @@ class MemoryLedger:
 
     async def set_scanning(self, run_id: int, scanning: bool) -> None:
         """Remember whether the engine is meant to scan. NotFound."""
-        self._run(run_id)
-        self.store.scanning[run_id] = scanning
+        await self.append([ScanningSet(run_id, scanning, datetime.now(UTC))])
 
-    async def append(self, events: Sequence[LedgerEvent]) -> None:
-        """Record all events or none; those recorded before are skipped."""
+    async def open_term(self) -> int:
+        """A new term: older ones are refused from now on."""
+        self.store.term += 1
+        return self.store.term
+
+    async def append(self, events: Sequence[LedgerEvent], term: int | None = None) -> LedgerHealth:
+        """Record all events or none; those recorded before are skipped. StaleEpoch."""
+        self.store.term = require_term(term, self.store.term)
         draft = MemoryStore(
             **{name: copy.copy(getattr(self.store, name)) for name in MemoryStore.__slots__}
         )
@@ -121,6 +130,7 @@ class MemoryLedger:
                 self._apply(draft, event)
         for name in MemoryStore.__slots__:  # the catalogue holds the store itself
             setattr(self.store, name, getattr(draft, name))
+        return LedgerHealth()
 
     async def run_state(self, run_id: int) -> RunState:
         """What a restarted process needs. NotFound."""
@@ -147,6 +157,7 @@ class MemoryLedger:
             ),
             risk_state=risk.state if risk else "ACTIVE",
             risk_reason=risk.reason if risk else "",
+            risk_since=risk.time if risk else None,
             market_time=max(
                 [s.timestamp for (run, *_), s in store.signals.items() if run == run_id]
                 + [time for run, time in store.equity if run == run_id],
@@ -191,6 +202,9 @@ class MemoryLedger:
             case RiskStateChanged():
                 self._run(event.run_id)
                 store.risk_events.append(event)
+            case ScanningSet(run_id, scanning):
+                self._run(run_id)
+                store.scanning[run_id] = scanning
 
 
 def _settle(store: MemoryStore, event: OrderSettled) -> None:
@@ -215,6 +229,8 @@ def _write_position(store: MemoryStore, event: OrderSettled) -> None:
         # The last exit may have closed only a rest: what is over shows all that was entered.
         entered = store.trades[position.reference].trade.quantity
         position = replace(position, quantity=entered)
+    if before is not None:
+        position = position.improved_by(before.position.best_price)
     exit_price = before.exit_price if before else None
     exit_reason = before.exit_reason if before else None
     if event.closed is not None:

@@ -16,9 +16,10 @@ import pytest
 from hftray.adapters.simulated_exchange import SimulatedExchange
 from hftray.core.errors import NotFound, OrderRejected
 from hftray.core.market import Instrument, Tick
-from hftray.core.orders import Leg, Order, OrderReport, OrderStatus, Side
+from hftray.core.orders import BrokerPosition, Leg, Order, OrderReport, OrderStatus, Side
 from hftray.core.session import IST, SessionRules, trading_session
 from hftray.ports import Broker, MarketBatch
+from hftray.testing.faulty_broker import FaultyBroker
 
 SHARE = Instrument("TCS", tick_size=Decimal("0.10"))
 OPEN = datetime(2026, 11, 20, 9, 15, tzinfo=IST)
@@ -55,7 +56,15 @@ def simulated_in_parts(folder: Path) -> Callable[[], Broker]:
     return lambda: SimulatedExchange(folder / "book.db", {"TCS": SHARE}, partial_fill_rate=1.0)
 
 
-BROKERS = {"simulated": simulated, "simulated, partial fills": simulated_in_parts}
+def faultless(folder: Path) -> Callable[[], Broker]:
+    return lambda: FaultyBroker(simulated_in_parts(folder)(), folder / "faults")
+
+
+BROKERS = {
+    "simulated": simulated,
+    "simulated, partial fills": simulated_in_parts,
+    "faulty, without faults": faultless,
+}
 
 
 @pytest.fixture(params=BROKERS)
@@ -183,8 +192,76 @@ async def test_a_rejected_order_raises_and_stays_rejected(world):
     assert await world.trade(100.0) == []
 
 
+async def test_an_order_that_came_is_resolved_to_its_report(world):
+    await world.broker.place(BUY)
+    assert await world.broker.resolve(BUY.reference, "TCS") == await world.broker.report(
+        BUY.reference
+    )
+    await world.trade(100.0)
+    await world.trade(100.0)
+    resolved = await world.broker.resolve(BUY.reference, "TCS")
+    assert (resolved.status, resolved.filled_quantity) == (OrderStatus.FILLED, 10)
+    assert await world.broker.place(BUY) == resolved
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_an_order_that_comes_after_it_was_given_up_is_refused(world, restarts):
+    await world.trade(100.0)
+    gone = await world.broker.resolve(BUY.reference, "TCS")
+    assert (gone.reference, gone.symbol, gone.status) == (
+        BUY.reference,
+        "TCS",
+        OrderStatus.REJECTED,
+    )
+    assert gone.filled_quantity == 0
+    assert gone.reason
+    if restarts:
+        await world.reopen()
+    for _ in range(2):
+        with pytest.raises(OrderRejected, match=BUY.reference):
+            await world.broker.place(BUY)
+    assert await world.trade(100.0) == []
+    assert await world.broker.resolve(BUY.reference, "TCS") == gone
+    assert await world.broker.report(BUY.reference) == gone
+    assert await world.broker.cancel(BUY.reference) == gone
+    assert await world.broker.reports() == [gone]
+    assert await world.broker.positions() == []
+
+
+async def test_positions_are_what_was_bought_less_what_was_sold(world):
+    assert await world.broker.positions() == []
+    await world.broker.place(replace(BUY, quantity=30))
+    [begun] = await world.trade(100.0)
+    assert _held(await world.broker.positions()) == {"TCS": begun.filled_quantity}
+    await world.trade(101.0)
+    entry = await world.broker.report(BUY.reference)
+    await world.broker.place(SELL)
+    await world.trade(90.0)
+    await world.trade(90.0)
+    [left] = await world.broker.positions()
+    assert (left.symbol, left.quantity) == ("TCS", 20)
+    assert left.average_price in (None, entry.average_price)
+    await world.reopen()
+    assert await world.broker.positions() == [left]
+
+
+async def test_shares_sold_short_count_below_zero_and_a_flat_symbol_not_at_all(world):
+    await world.broker.place(SELL)
+    await world.trade(100.0)
+    await world.trade(100.0)
+    assert _held(await world.broker.positions()) == {"TCS": -10}
+    await world.broker.place(BUY)
+    await world.trade(100.0)
+    await world.trade(100.0)
+    assert await world.broker.positions() == []
+
+
 async def test_closing_releases_the_broker(world):
     await world.broker.place(BUY)
     await world.broker.close()
     await world.reopen()
     assert await world.broker.report(BUY.reference) is not None
+
+
+def _held(positions: list[BrokerPosition]) -> dict[str, int]:
+    return {held.symbol: held.quantity for held in positions}

@@ -1,14 +1,16 @@
-"""What every ledger must do; run on PostgreSQL and on the in-memory one."""
+"""What every ledger must do: PostgreSQL, the in-memory one, and the journal before either."""
 
 import pickle
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from hftray.core.errors import IllegalTransition, NotFound
+from hftray.core.errors import IllegalTransition, NotFound, StaleEpoch
 from hftray.core.events import Decision, Signal
 from hftray.core.ledger import (
     EquityMarked,
@@ -25,6 +27,7 @@ from hftray.core.orders import Leg, Side, TradeStatus
 from hftray.core.position import Position
 from hftray.core.session import IST
 from hftray.ports import Ledger
+from hftray.storage.journaled_ledger import JournaledLedger
 from hftray.storage.ledger import PostgresLedger
 from hftray.storage.schema import seed
 from hftray.testing.memory_ledger import MemoryLedger
@@ -53,7 +56,27 @@ async def postgres_ledger(engine: AsyncEngine) -> PostgresLedger:
     return PostgresLedger(engine)
 
 
-@pytest.fixture(params=["memory_ledger", "postgres_ledger"])
+@pytest.fixture
+async def journaled_memory(
+    memory_ledger: MemoryLedger, tmp_path: Path
+) -> AsyncIterator[JournaledLedger]:
+    ledger = JournaledLedger(memory_ledger, tmp_path, max_events=1_000)
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture
+async def journaled_postgres(
+    postgres_ledger: PostgresLedger, tmp_path: Path
+) -> AsyncIterator[JournaledLedger]:
+    ledger = JournaledLedger(postgres_ledger, tmp_path, max_events=1_000)
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture(
+    params=["memory_ledger", "postgres_ledger", "journaled_memory", "journaled_postgres"]
+)
 def ledger(request: pytest.FixtureRequest) -> Ledger:
     return request.getfixturevalue(request.param)
 
@@ -406,3 +429,43 @@ async def test_an_order_of_a_vanished_strategy_is_recorded(ledger: Ledger, run: 
     trade = intended(run.run_id, strategy_id=4711)
     await ledger.append([OrderIntended(trade)])
     assert (await ledger.run_state(run.run_id)).pending == (replace(trade, strategy_id=None),)
+
+
+async def test_the_wish_to_scan_is_remembered(ledger: Ledger, run: RunInfo) -> None:
+    assert not (await ledger.run_state(run.run_id)).scanning
+    for wish in (True, False, True):
+        await ledger.set_scanning(run.run_id, wish)
+        assert (await ledger.run_state(run.run_id)).scanning is wish
+    with pytest.raises(NotFound):
+        await ledger.set_scanning(4711, True)
+
+
+async def test_a_superseded_writer_of_orders_is_refused(ledger: Ledger, run: RunInfo) -> None:
+    first = await ledger.open_term()
+    await ledger.append([OrderIntended(intended(run.run_id, "E1"))], first)
+    second = await ledger.open_term()
+    assert second > first
+    with pytest.raises(StaleEpoch):
+        await ledger.append([OrderIntended(intended(run.run_id, "E2"))], first)
+    await ledger.append([OrderIntended(intended(run.run_id, "E3"))], second)
+    await ledger.append([SignalRecorded(run.run_id, signal(25))])  # no order: no term
+    state = await ledger.run_state(run.run_id)
+    assert [trade.reference for trade in state.pending] == ["E1", "E3"]
+
+
+async def test_an_empty_append_tells_how_the_record_is_doing(ledger: Ledger) -> None:
+    health = await ledger.append([])
+    assert (health.waiting, health.impairment, health.notes) == (0, "", ())
+
+
+async def test_a_mark_that_comes_before_a_partial_exit_or_after_it_counts_alike(
+    ledger: Ledger, run: RunInfo
+) -> None:
+    """A batch may be written in another order than it came in."""
+    entry = await enter(ledger, run)
+    leaving = exit_of(entry)
+    rest = held(entry, quantity=5, best_price=1520.0)
+    await ledger.append([PositionMarked(run.run_id, "E1", 1540.0, OPEN), OrderIntended(leaving)])
+    await ledger.append([OrderSettled(executed(leaving), position=rest, closed=held(entry))])
+    (position,) = (await ledger.run_state(run.run_id)).positions
+    assert (position.quantity, position.best_price) == (5, 1540.0)

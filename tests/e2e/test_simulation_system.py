@@ -3,9 +3,13 @@
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 
+import httpx
+import psutil
 import pytest
 from playwright.sync_api import sync_playwright
 from running_system import RunningSystem, command, environment
@@ -250,6 +254,43 @@ def test_a_killed_actor_comes_back_and_the_scanning_goes_on(
     held = {position["reference"] for position in system.get("/api/positions", status="open")}
     assert held == entered - set(left)
     assert working <= held | {None}
+    system.post("/api/engine/start")
+
+
+def test_a_killed_api_replica_is_replaced(system: RunningSystem) -> None:
+    replica = next(p for p in system.processes() if "ServeReplica" in "".join(p.cmdline()[:1]))
+    replica.kill()
+    replica.wait(10)
+
+    def answers() -> bool:
+        try:
+            return system.client.get("/api/engine/status").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    system.wait_for(answers, 90, "the API to answer again")
+
+
+def test_trading_goes_on_without_postgresql_and_nothing_is_missing_afterwards(
+    system: RunningSystem,
+) -> None:
+    before = system.get("/api/engine/status")
+    postmaster = system.processes()[-1]
+    victims = [postmaster, *postmaster.children(recursive=True)]
+    for process in victims:
+        process.kill()
+    psutil.wait_procs(victims, timeout=10)
+
+    def caught_up() -> bool:
+        status = system.get("/api/engine/status")
+        on = status["running"] and status["scans"] > before["scans"] + 5
+        return on and not status["degraded"]
+
+    system.wait_for(caught_up, 90, "scanning with a PostgreSQL that was started again")
+    system.post("/api/engine/stop")
+    candles = [row["candle_time"] for row in system.get("/api/signals", symbol="TCS", limit=500)]
+    steps = [later - earlier for later, earlier in pairwise(map(datetime.fromisoformat, candles))]
+    assert set(steps) <= {timedelta(minutes=5)} | {step for step in steps if step.days}
     system.post("/api/engine/start")
 
 

@@ -1,5 +1,6 @@
 """Groww keys at rest: the key file, rotation, and what the table really holds."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -24,6 +25,16 @@ def test_the_key_file_is_made_once_and_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert [path.name for path in key.parent.iterdir()] == [KEY_FILE]
     assert SecretBox.open(tmp_path / "data", {}).decrypt(token) == "groww-secret"
+
+
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+def test_the_key_file_is_private_under_every_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        SecretBox.open(tmp_path, {})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / KEY_FILE).stat().st_mode) == 0o600
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660])

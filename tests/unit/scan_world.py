@@ -12,8 +12,11 @@ import yaml
 from risk_world import CHARGES
 from shell_world import Faulty, FaultyLedger
 
-from hftray.actors.engine import EngineOptions, EngineShell
+from hftray.actors.broker import BrokerShell
+from hftray.actors.engine import EngineShell
+from hftray.actors.loop import EngineOptions
 from hftray.actors.messages import Step, StepReport
+from hftray.actors.outbox import Outbox
 from hftray.actors.risk import RiskShell
 from hftray.actors.scan import Scanner
 from hftray.actors.symbol import SymbolShell
@@ -157,6 +160,13 @@ class Stepped:
             await asyncio.wait_for(asked, PATIENCE)
 
 
+class OpenBook(SimulatedExchange):
+    """A book in memory, which closing would lose."""
+
+    async def close(self) -> None:
+        pass
+
+
 @dataclass
 class Market:
     """Everything of one account but the loop: what wiring builds, without processes."""
@@ -171,11 +181,9 @@ class Market:
         known = await self.feed.instruments()  # type: ignore[attr-defined]
         self.instruments = {name: known[name] for name in self.symbols}
         self.ledger = FaultyLedger(self.roster)
-        self.exchange = SimulatedExchange(
-            ":memory:", self.instruments, slippage_bps=self.slippage_bps
-        )
-        self.broker = Faulty(self.exchange)
         self.run = await self.ledger.open_run("simulation", "seed", "default", Decimal(100_000))
+        self.books: dict[int, SimulatedExchange] = {}
+        self.broker = Faulty(BrokerShell(self.exchange_of, self.run, self.ledger))
         self.desk = RiskShell(self.run, self.build_book, self.ledger)
         self.risk = Faulty(self.desk)
         self.shells = {
@@ -183,6 +191,16 @@ class Market:
             for name, share in self.instruments.items()
         }
         return self
+
+    def exchange_of(self, run: RunInfo) -> SimulatedExchange:
+        if run.run_id not in self.books:
+            book = OpenBook(":memory:", self.instruments, slippage_bps=self.slippage_bps)
+            self.books[run.run_id] = book
+        return self.books[run.run_id]
+
+    @property
+    def exchange(self) -> SimulatedExchange:
+        return self.exchange_of(self.run)
 
     def build_book(self, run: RunInfo, epoch_floor: int) -> RiskBook:
         return RiskBook(
@@ -194,19 +212,18 @@ class Market:
             epoch_floor=epoch_floor,
         )
 
-    async def scanner(self, **changes: object) -> Scanner:
-        parts: dict[str, object] = {
-            "feed": self.feed,
-            "broker": self.broker,
-            "risk": self.risk,
-            "ledger": self.ledger,
-            "symbols": self.shells,
-            "run_id": self.run.run_id,
-            "history": self.rules.signals.candle_buffer,
-            "equity_interval": 300,
-            "timeout": 5.0,
-        }
-        made = Scanner(**(parts | changes))  # type: ignore[arg-type]
+    async def scanner(self, ledger: object = None) -> Scanner:
+        made = Scanner(
+            feed=self.feed,  # type: ignore[arg-type]
+            broker=self.broker,  # type: ignore[arg-type]
+            risk=self.risk,
+            symbols=self.shells,
+            outbox=Outbox(ledger or self.ledger, self.run.run_id, 300),  # type: ignore[arg-type]
+            history=self.rules.signals.candle_buffer,
+            timeout=5.0,
+            tolerance=60.0,
+            pause=lambda batch: 0.0,
+        )
         roster = await self.ledger.roster(-1)
         assert roster is not None
         made.roster = roster
@@ -218,6 +235,7 @@ class Market:
             closed_interval=0.0,
             scan_timeout=5.0,
             snapshot_interval=0.0,
+            reconcile_interval=0.0,
             signal_log=500,
             failures_before_reducing=2,
             equity_interval=300,
@@ -298,7 +316,8 @@ class StubRisk:
         self.days.append(day)
         return self.view
 
-    async def mark(self, now: datetime, open_pnl: object) -> object:
+    async def mark(self, now: datetime, open_pnl: object, *doubts: object) -> object:
+        self.doubts = doubts
         return self.view
 
     def halt(self) -> None:

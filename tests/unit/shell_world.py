@@ -12,7 +12,7 @@ from hftray.actors.risk import RiskShell
 from hftray.actors.symbol import SymbolShell
 from hftray.adapters.simulated_exchange import SimulatedExchange
 from hftray.core.errors import HftrayError, LedgerUnavailable
-from hftray.core.ledger import LedgerEvent, RunInfo
+from hftray.core.ledger import LedgerEvent, LedgerHealth, RunInfo
 from hftray.core.market import Candle, Instrument, Tick
 from hftray.core.orders import Leg, TradeStatus
 from hftray.core.risk import RiskBook
@@ -63,16 +63,18 @@ class FaultyLedger(MemoryLedger):
     away = 0
     lost = 0
     error: type[HftrayError] = LedgerUnavailable
+    health = LedgerHealth()
 
-    async def append(self, events: Sequence[LedgerEvent]) -> None:
+    async def append(self, events: Sequence[LedgerEvent], term: int | None = None) -> LedgerHealth:
         if self.lost:
             self.lost -= 1
-            await super().append(events)
+            await super().append(events, term)
             raise self.error("the answer is lost")
         if self.away:
             self.away -= 1
             raise self.error("away")
-        await super().append(events)
+        await super().append(events, term)
+        return self.health
 
 
 @dataclass
@@ -92,13 +94,21 @@ class World:
         self.broker = Faulty(self.exchange)
         self.played: list[Candle] = []
         self.troubles: list[str] = []  # of all steps
+        self.lost_reports = False  # the exchange's news never arrive
+        self.seconds = 0.0  # what the shells' clock shows; a minute a step
 
     async def open(self, day: date = DAY) -> "World":
         self.run = await self.ledger.open_run("simulation", "a test", "default", D(100_000))
         self.desk = RiskShell(self.run, self.build_book, self.ledger)
         self.risk = Faulty(self.desk)
         await self.desk.open_day(day, at(0, day))
+        await self.desk.mark(at(0, day), {})
         return self
+
+    async def restart_risk(self) -> None:
+        """As after a restart and one scan: the book comes from the ledger."""
+        await self.desk.use_run(self.run)
+        await self.desk.mark(at(0), {})
 
     def build_book(self, run: RunInfo, epoch_floor: int) -> RiskBook:
         return RiskBook(
@@ -111,7 +121,13 @@ class World:
         )
 
     def shell(self, symbol: str = SYMBOL) -> SymbolShell:
-        return SymbolShell(self.instruments[symbol], self.rules, self.risk, self.broker)  # type: ignore[arg-type]
+        return SymbolShell(
+            self.instruments[symbol],
+            self.rules,
+            self.risk,  # type: ignore[arg-type]
+            self.broker,  # type: ignore[arg-type]
+            clock=lambda: self.seconds,
+        )
 
     async def begin(self, script: Script, symbol: str = SYMBOL) -> SymbolShell:
         """A shell that is warm and votes by the script."""
@@ -141,7 +157,9 @@ class World:
             ticks={} if step.tick is None else {shell.symbol: step.tick},
             candles={} if step.candle is None else {shell.symbol: step.candle},
         )
-        reports = tuple(await self.exchange.on_market(batch))
+        self.seconds += 60
+        news = await self.exchange.on_market(batch)
+        reports = () if self.lost_reports else tuple(news)
         step = replace(step, reports=reports, **changes)  # type: ignore[arg-type]
         earlier = [*quiet_history(), *self.played]
         if step.candle is not None:

@@ -1,14 +1,15 @@
 """The API: engine, risk, positions, market data and backtests."""
 
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from api_world import World, api_world
+from api_world import NOON, World, api_world
 
 from hftray.api.desk import BacktestOrder
+from hftray.core.ledger import RiskStateChanged
 
 
 @pytest.fixture
@@ -134,6 +135,61 @@ async def test_risk_and_its_state_before_the_first_scan(world: World) -> None:
     fresh = await get(world, "/api/risk")
     assert fresh["state"] == "ACTIVE"
     assert fresh["capital"] is None
+
+
+async def test_risk_says_since_when_and_what_is_locked(world: World) -> None:
+    world.desk.picture["risk"] |= {
+        "state": "REDUCING",
+        "reason": "impaired: no scan for 31 s",
+        "since": NOON,
+        "locks": {"TCS": "the broker holds 5 shares more"},
+    }
+    risk = await get(world, "/api/risk")
+    assert (risk["state"], risk["reason"]) == ("REDUCING", "impaired: no scan for 31 s")
+    assert risk["since"] == "2026-06-01T12:00:00+05:30"
+    assert risk["locks"] == {"TCS": "the broker holds 5 shares more"}
+
+
+async def test_changes_of_the_risk_state_are_listed_newest_first(world: World) -> None:
+    # An operator's clock is not the market's: what was recorded last is the newest.
+    later, earlier = NOON + timedelta(hours=1), NOON
+    told = [
+        RiskStateChanged(1, "REDUCING", "daily loss: 5000.00", "risk", later),
+        RiskStateChanged(1, "HALTED", "a look at it first", "api", earlier),
+        RiskStateChanged(2, "HALTED", "another run", "api", earlier),
+    ]
+    await world.ledger.append(told)
+    events = await get(world, "/api/risk/events")
+    assert events[0] == {
+        "state": "HALTED",
+        "reason": "a look at it first",
+        "actor": "api",
+        "time": "2026-06-01T12:00:00+05:30",
+    }
+    assert [event["state"] for event in events] == ["HALTED", "REDUCING"]
+    assert await get(world, "/api/risk/events?limit=1&offset=1") == events[1:]
+    assert len(await get(world, "/api/risk/events?run_id=2")) == 1
+    world.desk.picture = {**world.desk.picture, "run_id": None}
+    assert await get(world, "/api/risk/events") == []
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (None, "body"),
+        ({}, "reason"),
+        ({"reason": ""}, "reason"),
+        ({"reason": " \t\n"}, "reason"),
+        ({"reason": "a\x00b"}, "reason"),
+        ({"reason": 7}, "reason"),
+        ({"reason": "checked", "actor": "me"}, "actor"),
+    ],
+)
+async def test_resuming_needs_a_reason(world: World, body: Any, field: str) -> None:
+    answer = await world.client.post("/api/engine/resume", json=body)
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert world.desk.calls == []
 
 
 async def test_kelly_of_one_win_of_600_and_one_loss_of_200(world: World) -> None:

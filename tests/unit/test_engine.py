@@ -114,7 +114,7 @@ def test_ticks_alone_are_indicative_until_their_candle_closes():
 
 def test_the_clock_closes_a_candle_that_no_tick_follows():
     desk = Desk(on_bar(1, BUY))
-    desk.send(tick(5, 1000))
+    desk.send(tick(8, 1000))
     assert desk.send(ClockAdvanced(at(9.9))) == []
     signal, intent = desk.send(ClockAdvanced(at(10)))
     assert signal.final

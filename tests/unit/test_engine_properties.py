@@ -179,9 +179,9 @@ class Day:
 
 def remembered(engine):
     """Everything an engine holds besides what it is built from."""
-    built_from = ("instrument", "rules", "electorate", "candles", "_handlers")
+    built_from = ("instrument", "rules", "electorate", "candles", "feed", "_handlers")
     own = {name: value for name, value in vars(engine).items() if name not in built_from}
-    return own | {"candles": engine.candles.snapshot()}
+    return own | {"candles": engine.candles.snapshot(), "feed": engine.feed.snapshot()}
 
 
 @settings(max_examples=60)

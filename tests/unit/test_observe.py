@@ -2,6 +2,7 @@
 
 import json
 import logging
+import traceback
 from datetime import date
 from decimal import Decimal
 
@@ -82,7 +83,31 @@ def test_a_password_in_a_url_is_masked_wherever_it_stands(lines, url, wrap):
     assert all(json.loads(line) for line in lines())
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"headers {{'Authorization': 'Bearer {SECRET}', 'Accept': '*'}}",
+        f"Authorization: Bearer {SECRET}",
+        f"NewUser(id='asha', groww_api_secret='{SECRET}')",
+        f'body {{"groww_api_key": "{SECRET}", "id": "asha"}}',
+        f"set HFTRAY_API_TOKEN={SECRET}",
+        f"secret=b'{SECRET}'",
+        f"password = {SECRET}, user = anita",
+    ],
+)
+def test_a_secret_in_the_text_of_an_exception_is_masked(lines, text):
+    try:
+        raise ConnectionError(text)
+    except ConnectionError as error:
+        trace = "".join(traceback.format_exception(error))
+        observe.logger("x").error(f"failed: {error}", why=error, trace=trace, args=error.args)
+    assert SECRET not in lines()[0].replace("SECRET", "")
+    assert "Traceback" in lines()[0]
+
+
 def test_what_is_no_secret_stays_readable():
+    for text in ("the token: none was given", "storage.secret_key (from x): unknown key"):
+        assert observe.mask(text) == text
     for text in ("http://localhost:5000/docs", "see https://nse.example/a:b", "a@b.c", "10:30"):
         assert observe.mask(text) == text
     assert observe.mask("postgresql://u:p@db:5432/x") == "postgresql://u:***@db:5432/x"

@@ -244,13 +244,21 @@ def test_no_order_outside_the_open_day():
 
 def test_a_locked_symbol_takes_no_entry_but_an_exit(book, desk):
     held = desk.buy()
-    book.lock("INFY", "reconciling")
-    assert isinstance(desk.ask(leave(held)), Approval)
     other = Desk(book, "TCS")
-    book.lock("TCS", "reconciling")
-    assert other.ask(entry("TCS")).reason == "TCS is locked: reconciling"
-    book.unlock("TCS")
+    book.mark({}, NOW, locks={"INFY": "not reconciled", "TCS": "not reconciled"})
+    assert isinstance(desk.ask(leave(held)), Approval)
+    assert other.ask(entry("TCS")).reason == "TCS is locked: not reconciled"
+    assert book.view().locks == {"INFY": "not reconciled", "TCS": "not reconciled"}
+
+
+def test_locks_are_replaced_as_a_whole_and_kept_when_nothing_is_said_of_them(book):
+    other = Desk(book, "TCS")
+    book.mark({}, NOW, locks={"TCS": "not reconciled"})
+    book.mark({}, NOW)
+    assert isinstance(other.ask(entry("TCS")), Denial)
+    book.mark({}, NOW, locks={"ITC": "not reconciled"})
     assert isinstance(other.ask(entry("TCS")), Approval)
+    assert book.view().locks == {"ITC": "not reconciled"}
 
 
 # Exits

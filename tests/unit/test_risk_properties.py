@@ -52,7 +52,7 @@ class RiskLife(RuleBasedStateMachine):
         self.positions = {}
         self.rows = {}  # the ledger: reference -> newest row
         self.done = []  # settle calls that were taken
-        self.changes = [("ACTIVE", "")]
+        self.changes = [("ACTIVE", "", None)]
         self.epochs = {}
         self.cash = RUN.initial_capital  # moves with every fill and charge, nothing else
         self.carried = D(0)
@@ -61,13 +61,13 @@ class RiskLife(RuleBasedStateMachine):
         for symbol in SYMBOLS:
             self.epochs[symbol] = self.both("register", symbol)
 
-    def both(self, name, *args):
-        answer = getattr(self.book, name)(*args)
-        assert getattr(self.twin, name)(*args) == answer
+    def both(self, name, *args, **named):
+        answer = getattr(self.book, name)(*args, **named)
+        assert getattr(self.twin, name)(*args, **named) == answer
         changed = answer if isinstance(answer, tuple) else (answer,)
         for event in changed:
             if isinstance(event, RiskStateChanged):
-                self.changes.append((event.state, event.reason))
+                self.changes.append((event.state, event.reason, event.time))
         return answer
 
     # What symbols do and the exchange answers
@@ -146,10 +146,14 @@ class RiskLife(RuleBasedStateMachine):
 
     # What else happens
 
-    @rule(percent=st.floats(-0.03, 0.03))
-    def mark(self, percent):
+    @rule(
+        percent=st.floats(-0.03, 0.03),
+        impairment=st.sampled_from(["", "", "", "the journal is full"]),
+        locks=st.none() | st.dictionaries(symbols, st.just("not reconciled"), max_size=1),
+    )
+    def mark(self, percent, impairment, locks):
         pnl = {s: float(p.entry_price) * p.quantity * percent for s, p in self.positions.items()}
-        self.both("mark", pnl, NOW)
+        self.both("mark", pnl, NOW, impairment=impairment, locks=locks)
 
     @rule(name=st.sampled_from(["kill", "reduce"]), resumed=st.integers(0, 3))
     def stop(self, name, resumed):
@@ -220,11 +224,13 @@ class RiskLife(RuleBasedStateMachine):
                 positions=tuple(self.positions.values()),
                 risk_state=self.changes[-1][0],
                 risk_reason=self.changes[-1][1],
+                risk_since=self.changes[-1][2],
             )
         )  # fmt: skip
         live = new_book(LIMITS).restore(self.book.snapshot())
         for symbol in SYMBOLS:
             live._account.mark(symbol, D(0))  # marks come with the next scan
+        live.bar("", {})  # and so does what bars entries
         assert fresh.view() == live.view()
         mine, theirs = fresh.snapshot(), live.snapshot()
         assert mine["account"] == theirs["account"]

@@ -8,16 +8,16 @@ import pytest
 from engine_world import at, session
 from scan_world import FOUR, LIVELY, PATIENCE, CandleFeed, Market, Stepped, simulated
 
-from hftray.actors.engine import backoff
+from hftray.actors.loop import backoff
 from hftray.core.errors import IllegalTransition, LedgerUnavailable, NotFound, RetryError
-from hftray.core.orders import Leg, TradeStatus
+from hftray.core.orders import Leg, Order, Side, TradeStatus
 from hftray.core.risk_view import RiskState
 from hftray.ports_catalog import UserRow
 
 
 @pytest.fixture(autouse=True)
 def _no_pause_after_failures(monkeypatch):
-    monkeypatch.setattr("hftray.actors.engine.backoff", lambda failures: 0.0)
+    monkeypatch.setattr("hftray.actors.loop.backoff", lambda failures: 0.0)
 
 
 class House:
@@ -59,7 +59,7 @@ async def house():
     market = await Market(Stepped(simulated()), rules=LIVELY).open()
     made = House(market, market.engine())
     yield made
-    loop_task = made.engine._loop_task
+    loop_task = made.engine._loop._task
     if loop_task is not None:
         loop_task.cancel()
         await asyncio.wait([loop_task])
@@ -86,10 +86,10 @@ async def test_status_before_and_while_scanning(house):
 async def test_a_second_start_changes_nothing(house):
     await house.engine.start()
     await house.scans(2)
-    loop_task = house.engine._loop_task
+    loop_task = house.engine._loop._task
     again = await house.engine.start()
     assert (again["running"], again["scans"]) == (True, 2)
-    assert house.engine._loop_task is loop_task
+    assert house.engine._loop._task is loop_task
     assert (await house.engine.start("default"))["scans"] == 2  # the user it scans for already
 
 
@@ -163,7 +163,7 @@ def by_candle(market):
 async def test_a_process_that_comes_back_goes_on_scanning_unless_it_was_stopped(house):
     await house.engine.start()
     await house.scans(3)
-    house.engine._loop_task.cancel()  # the process dies in the middle of a scan
+    house.engine._loop._task.cancel()  # the process dies in the middle of a scan
     second = House(house.market, house.market.engine())
     await second.engine.rejoin()
     await second.scans(2)
@@ -348,7 +348,7 @@ async def replay_house(days_candles=40):
 
 
 async def ended(house):
-    await asyncio.wait_for(asyncio.wait([house.engine._loop_task]), PATIENCE)
+    await asyncio.wait_for(asyncio.wait([house.engine._loop._task]), PATIENCE)
 
 
 async def test_a_replay_that_ends_finishes_its_run_and_stops_by_itself():
@@ -418,31 +418,28 @@ async def test_a_ledger_that_is_away_at_the_end_gets_the_end_afterwards():
 async def test_scans_that_fail_in_a_row_bar_entries_and_are_told(house):
     await house.engine.start()
     await house.scans(1)
-    house.market.broker.fail("on_market", RetryError, times=2)
+    house.market.risk.fail("mark", RetryError, times=150)
     await house.scans(1)
     assert house.status["risk_state"] == "ACTIVE"
-    assert house.status["degraded"][0].startswith("1 scans in a row failed: on_market")
-    await house.scans(1)
-    await house.scans(1)
+    assert house.status["degraded"][0].startswith("1 scans in a row failed: mark")
+    await house.scans(149)
     (event,) = house.market.ledger.store.risk_events
-    assert (event.state, event.actor) == ("REDUCING", "engine")
+    assert event.state == "REDUCING"
     assert "2 scans in a row failed" in event.reason
-    status = house.status
-    assert (status["risk_state"], status["degraded"], status["note"]) == ("REDUCING", [], "")
-    await house.scans(150)
+    assert house.status["risk_state"] == "REDUCING"
     assert house.market.trades == []
-    assert any(
-        row["action"].startswith("denied: risk is REDUCING")
-        for row in house.engine._signals.newest_first()
-    )
+    await house.scans(1)  # the first that succeeds lifts it
+    status = house.status
+    assert (status["risk_state"], status["degraded"], status["note"]) == ("ACTIVE", [], "")
+    await house.until_held()
 
 
 async def test_risk_hears_of_the_failures_even_if_it_was_away_itself(house):
     await house.engine.start()
     await house.scans(1)
-    house.market.broker.fail("on_market", RetryError, times=3)
-    house.market.risk.fail("change_state", RetryError)
-    await house.scans(4)
+    house.market.risk.fail("mark", RetryError, times=3)
+    house.market.risk.fail("impair", RetryError)
+    await house.scans(3)
     assert (await house.market.view()).state is RiskState.REDUCING
 
 
@@ -469,7 +466,7 @@ async def test_a_ledger_that_is_away_at_the_start_is_waited_for(house):
 async def test_a_fault_stops_the_engine_with_a_note_and_it_can_be_started_again(house):
     await house.engine.start()
     await house.scans(1)
-    house.market.broker.fail("on_market", ZeroDivisionError)
+    house.market.risk.fail("mark", ZeroDivisionError)
     await house.feed.allow(1)
     await ended(house)
     assert house.status["running"] is False
@@ -483,10 +480,10 @@ async def test_a_fault_stops_the_engine_with_a_note_and_it_can_be_started_again(
 
 
 async def test_stop_does_not_wait_out_the_pause_after_a_failure(house, monkeypatch):
-    monkeypatch.setattr("hftray.actors.engine.backoff", lambda failures: 600.0)
+    monkeypatch.setattr("hftray.actors.loop.backoff", lambda failures: 600.0)
     await house.engine.start()
     await house.scans(1)
-    house.market.broker.fail("on_market", RetryError)
+    house.market.risk.fail("mark", RetryError)
     await house.feed.allow(1)
     known, _ = await house.engine.snapshot()
     await house.engine.snapshot(known, PATIENCE)
@@ -499,6 +496,48 @@ def test_the_pause_after_failures_grows_to_a_bound_and_never_overflows():
     assert waits == sorted(waits)
     assert waits[0] < 0.5
     assert backoff(10_000) == waits[-1] <= 5
+
+
+# Holding the ledger against the broker's book
+
+
+async def test_nothing_is_opened_before_the_books_were_compared(house):
+    house.market.broker.fail("reports", RetryError, times=10**6)
+    await house.engine.start()
+    await house.scans(150)
+    assert house.market.trades == []
+    assert any("not compared with the broker" in line for line in house.status["degraded"])
+    house.market.broker._faults.clear()
+    house.engine._loop._reconcile_due = 0.0  # it is asked again after a second
+    await house.until_held()
+    assert house.status["degraded"] == []
+
+
+async def test_a_foreign_position_locks_its_symbol_until_it_is_gone(house):
+    foreign = Order("BYHAND1", "TCS", "NSE", Leg.ENTRY, Side.BUY, 7, at(0))
+    await house.engine.start()
+    await house.scans(1)
+    await house.market.exchange.place(foreign)
+    await house.scans(3)
+    kinds = [line.split(": ")[:2] for line in house.status["degraded"]]
+    assert kinds == [["TCS", "unknown order"], ["TCS", "foreign position"]]
+    _, picture = await house.engine.snapshot()
+    assert set(picture["risk"]["locks"]) == {"TCS"}
+    await house.scans(300)
+    assert {t.symbol for t in house.market.trades} == set(FOUR) - {"TCS"}
+
+
+async def test_a_fill_whose_report_was_lost_is_found_by_comparing(house):
+    await house.engine.start()
+    plain = house.market.exchange.on_market
+
+    async def loses_every_report(batch):
+        await plain(batch)
+        return []
+
+    house.market.exchange.on_market = loses_every_report
+    await house.until_held()
+    await house.market.check_books()
 
 
 # The picture

@@ -1,6 +1,7 @@
 """RiskShell: every grant is in the ledger before it is given, and a restart changes no answer."""
 
 import asyncio
+import weakref
 from dataclasses import replace
 from decimal import Decimal
 
@@ -11,6 +12,7 @@ from shell_world import World
 
 from hftray.actors.risk import RiskShell
 from hftray.core.errors import LedgerUnavailable, NotFound, NotRegistered, StaleEpoch
+from hftray.core.ledger import LedgerHealth
 from hftray.core.orders import Approval, Denial, TradeStatus
 from hftray.core.risk_view import RiskState
 from hftray.ports_catalog import UserRow
@@ -93,7 +95,7 @@ async def test_a_settlement_whose_answer_was_lost_is_found_by_the_new_book(world
 async def test_two_symbols_asking_at_once_never_get_more_than_there_is(world):
     limits = replace(world.rules.risk, max_symbol_exposure_percent=Decimal(70))
     world.rules = replace(world.rules, risk=limits)
-    await world.desk.use_run(world.run)
+    await world.restart_risk()
     epochs = {name: (await world.desk.register(name))[0] for name in world.symbols}
     answers = await asyncio.gather(
         *(world.desk.reserve(entry(name, atr=5.0), epochs[name]) for name in world.symbols)
@@ -129,7 +131,8 @@ async def test_a_restart_changes_no_figure_and_no_state(world):
     await world.desk.reserve(entry("TCS"), epoch)
     await world.desk.change_state("kill", "enough", "anita")
     before = await world.desk.view()
-    assert await restarted(world).view() == before
+    after = await restarted(world).view()
+    assert replace(after, since=before.since) == before
     assert (before.open_positions, before.working_orders, before.state.value) == (1, 1, "HALTED")
 
 
@@ -144,6 +147,9 @@ async def test_a_restart_gives_no_name_twice_and_refuses_old_epochs(world):
         await second.reserve(leave(position), epoch)
     first_exit = await second.reserve(leave(position), newer)
     await second.settle(fill(first_exit.order, "990"), newer, *reduced(position, 20))
+    early = await second.reserve(entry(SYMBOL), newer)
+    assert "no scan since risk was started" in early.reason
+    await second.mark(at(30), {})
     again = await second.reserve(entry(SYMBOL), newer)
     assert again.order.reference not in {position.reference, first_exit.order.reference}
 
@@ -165,3 +171,201 @@ async def test_another_account_is_kept_over_a_restart(world):
     await world.desk.use_run(run)
     assert (await world.desk.view()).capital == 50_000
     assert (await restarted(world).run_state()).run == run
+
+
+# What stands against entries
+
+FULL = LedgerHealth(waiting=5_001, impairment="5,001 events wait for the database")
+
+
+def records(world):
+    return [(event.state, event.actor) for event in world.ledger.store.risk_events]
+
+
+async def test_an_impairment_bars_entries_until_it_is_over_and_never_exits(world):
+    position, epoch = await bought(world)
+    other, _ = await world.desk.register("TCS")
+    view = await world.desk.mark(at(20), {}, "the feed is stale")
+    assert view.reason == "impaired: the feed is stale"
+    assert isinstance(await world.desk.reserve(leave(position), epoch), Approval)
+    assert isinstance(await world.desk.reserve(entry("TCS"), other), Denial)
+    await world.desk.mark(at(21), {})
+    assert isinstance(await world.desk.reserve(entry("TCS"), other), Approval)
+    assert records(world) == [("REDUCING", "risk"), ("ACTIVE", "risk")]
+
+
+async def test_failing_scans_impair_until_one_succeeds(world):
+    view = await world.desk.impair("5 scans in a row failed")
+    assert view.state is RiskState.REDUCING
+    assert (await world.desk.mark(at(20), {})).state is RiskState.ACTIVE
+    assert records(world) == [("REDUCING", "engine"), ("ACTIVE", "risk")]
+
+
+async def test_what_was_told_last_holds_over_a_write_that_failed(world):
+    epoch, _ = await world.desk.register(SYMBOL)
+    await world.desk.mark(at(20), {}, "", {"TCS": "not reconciled"})
+    world.ledger.away = 1
+    with pytest.raises(LedgerUnavailable):  # the book is read back from the ledger after this
+        await world.desk.mark(at(21), {}, "the feed is stale")
+    epoch, _ = await world.desk.register(SYMBOL)
+    assert (await world.desk.view()).locks == {"TCS": "not reconciled"}
+    assert isinstance(await world.desk.reserve(entry(), epoch), Denial)
+
+
+async def test_a_ledger_in_trouble_bars_entries_at_once_and_its_recovery_is_noticed(world):
+    epoch, _ = await world.desk.register(SYMBOL)
+    world.ledger.health = FULL
+    approval = await world.desk.reserve(entry(), epoch)  # granted, and the ledger said so then
+    other, _ = await world.desk.register("TCS")
+    answer = await world.desk.reserve(entry("TCS"), other)
+    assert answer == Denial(f"impaired: {FULL.impairment}")
+    assert (await world.desk.mark(at(20), {})).reason == f"impaired: {FULL.impairment}"
+    report = fill(approval.order, "1000")
+    position = opened(approval.order, report)
+    await world.desk.settle(report, epoch, position, None)
+    assert isinstance(await world.desk.reserve(leave(position), epoch), Approval)
+    world.ledger.health = LedgerHealth()
+    # Nothing is written any more while entries are barred: the next mark has to ask.
+    assert (await world.desk.mark(at(21), {})).state is RiskState.ACTIVE
+    assert isinstance(await world.desk.reserve(entry("TCS"), other), Approval)
+
+
+async def test_a_ledger_that_does_not_answer_stays_in_trouble(world):
+    world.ledger.health = FULL
+    await world.desk.open_day(DAY.replace(day=DAY.day + 1), at(20))
+    await world.desk.mark(at(20), {})
+    world.ledger.health, world.ledger.away = LedgerHealth(), 1
+    assert (await world.desk.mark(at(21), {})).state is RiskState.REDUCING
+    assert (await world.desk.mark(at(22), {})).state is RiskState.ACTIVE
+
+
+# Dead-man
+
+
+class Clock:
+    """Seconds that pass when told to."""
+
+    def __init__(self):
+        self.seconds = 100.0
+
+    def __call__(self):
+        return self.seconds
+
+
+class Watched:
+    """A shell with a clock of its own in a run that is meant to scan."""
+
+    def __init__(self, world):
+        self.clock = Clock()
+        self.desk = RiskShell(
+            world.run, world.build_book, world.ledger, heartbeat_timeout=30.0, clock=self.clock
+        )
+
+    async def after(self, seconds):
+        """The state once these seconds have passed without a mark."""
+        self.clock.seconds += seconds
+        await self.desk.check_heartbeat()
+        return (await self.desk.view()).state
+
+
+@pytest.fixture
+async def watched(world):
+    await world.ledger.set_scanning(world.run.run_id, True)
+    made = Watched(world)
+    await made.desk.mark(at(20), {})
+    return made
+
+
+async def test_without_scans_only_exits_until_a_scan_comes(world, watched):
+    assert await watched.after(29.9) is RiskState.ACTIVE
+    assert await watched.after(0.1) is RiskState.REDUCING
+    assert (await watched.desk.view()).reason == "impaired: no scan for 30 s"
+    assert await watched.after(500) is RiskState.REDUCING
+    assert (await watched.desk.mark(at(21), {})).state is RiskState.ACTIVE
+    assert records(world) == [("REDUCING", "dead-man"), ("ACTIVE", "risk")]
+
+
+async def test_a_pause_that_was_announced_is_no_silence(watched):
+    await watched.desk.mark(at(21), {}, "", None, 60.0)
+    assert await watched.after(89) is RiskState.ACTIVE
+    assert await watched.after(1) is RiskState.REDUCING
+
+
+async def test_a_mark_that_fails_is_a_sign_of_life_all_the_same(world, watched):
+    watched.clock.seconds += 29
+    world.ledger.away = 1
+    with pytest.raises(LedgerUnavailable):
+        await watched.desk.mark(at(21), {}, "the feed is stale")
+    assert await watched.after(29) is RiskState.ACTIVE
+
+
+async def test_a_stopped_engine_is_not_missed_and_has_all_the_time_to_begin(world, watched):
+    await world.ledger.set_scanning(world.run.run_id, False)
+    assert await watched.after(3_600) is RiskState.ACTIVE
+    assert await watched.after(29) is RiskState.ACTIVE
+    await world.ledger.set_scanning(world.run.run_id, True)
+    assert await watched.after(29) is RiskState.ACTIVE
+    assert await watched.after(1) is RiskState.REDUCING
+
+
+async def test_the_dead_man_weakens_no_kill_and_comes_back_after_a_resume(watched):
+    await watched.desk.change_state("kill", "enough", "anita")
+    assert await watched.after(60) is RiskState.HALTED
+    await watched.desk.change_state("resume", "checked", "anita")
+    assert await watched.after(3) is RiskState.REDUCING
+
+
+async def test_the_watch_outlives_an_absent_ledger_and_ends_with_the_shell(world):
+    await world.ledger.set_scanning(world.run.run_id, True)
+    append, written = world.ledger.append, asyncio.Event()
+
+    async def noticed(events, term=None):
+        health = await append(events, term)
+        written.set()
+        return health
+
+    world.ledger.append, world.ledger.away = noticed, 3
+    desk = RiskShell(world.run, world.build_book, world.ledger, heartbeat_timeout=0.001)
+    with pytest.raises(LedgerUnavailable):
+        await desk.mark(at(20), {}, "the feed is stale")  # begins the watch, takes one refusal
+    await asyncio.wait_for(written.wait(), 10)
+    assert records(world) == [("REDUCING", "dead-man")]
+    task, shell = desk._watch, weakref.ref(desk)
+    del desk
+    await asyncio.wait_for(task, 10)
+    assert shell() is None
+
+
+# Terms
+
+
+async def test_a_superseded_shell_grants_nothing_any_more(world):
+    position, epoch = await bought(world)
+    newer = restarted(world)
+    await newer.register("TCS")
+    with pytest.raises(StaleEpoch):
+        await world.desk.reserve(leave(position), epoch)
+    assert len(world.rows()) == 1
+    for call in (
+        world.desk.reserve(entry("TCS"), epoch),
+        world.desk.register("TCS"),
+        world.desk.mark(at(20), {}),
+        world.desk.change_state("resume", "me first", "anita"),
+        world.desk.view(),
+    ):
+        with pytest.raises(StaleEpoch):
+            await call
+    assert world.ledger.store.risk_events == []
+    newest, _ = await newer.register(SYMBOL)
+    assert isinstance(await newer.reserve(leave(position), newest), Approval)
+
+
+async def test_one_incarnation_is_one_term_whatever_fails(world):
+    await world.desk.register(SYMBOL)
+    term = world.ledger.store.term
+    world.ledger.away = 1
+    with pytest.raises(LedgerUnavailable):
+        await world.desk.change_state("kill", "enough", "anita")
+    await world.desk.use_run(world.run)
+    assert (await world.desk.change_state("kill", "enough", "anita")).state is RiskState.HALTED
+    assert world.ledger.store.term == term

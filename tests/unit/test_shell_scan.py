@@ -10,7 +10,8 @@ from risk_world import new_book
 from scan_world import FOUR, LIVELY, CandleFeed, Market, StubRisk, StubSymbol, simulated
 from shell_world import Faulty, FaultyLedger
 
-from hftray.actors.scan import OUTBOX_LIMIT, Scanner
+from hftray.actors.outbox import OUTBOX_LIMIT, Outbox
+from hftray.actors.scan import Scanner
 from hftray.core.errors import LedgerUnavailable, RetryError, UnknownOutcome
 from hftray.core.events import Decision, Signal
 from hftray.core.ledger import SignalRecorded
@@ -41,7 +42,7 @@ def test_a_day_has_every_scan_and_no_trouble(played_day):
     _, scanner, outcomes = played_day
     assert len(outcomes) == 75 * 5 + 1
     assert [outcome.trouble for outcome in outcomes if outcome.trouble] == []
-    assert (scanner.waiting, scanner.dropped, scanner.conflated) == (0, 0, 0)
+    assert (scanner.outbox.waiting, scanner.outbox.dropped, scanner.conflated) == (0, 0, 0)
 
 
 def test_every_closed_candle_is_recorded_once_as_a_final_signal(played_day):
@@ -139,14 +140,16 @@ async def day_with(away=()):
         if number in away:
             ledger.fail("append", LedgerUnavailable)
         await scanner.scan()
-        assert (scanner.waiting > 1) == (number in away)  # an equity point may wait for the next
+        assert (scanner.outbox.waiting > 1) == (
+            number in away
+        )  # an equity point may wait for the next
     return market, scanner
 
 
 async def test_a_ledger_that_is_away_for_some_scans_gets_everything_afterwards():
     plain, _ = await day_with()
     market, scanner = await day_with(away=range(3, 12))
-    assert (scanner.waiting, scanner.dropped) == (0, 0)
+    assert (scanner.outbox.waiting, scanner.outbox.dropped) == (0, 0)
     assert sorted(market.signals, key=repr) == sorted(plain.signals, key=repr)
     assert market.ledger.store.equity == plain.ledger.store.equity
     assert [t.reference for t in market.trades] == [t.reference for t in plain.trades]
@@ -159,21 +162,21 @@ async def test_what_waits_is_kept_whatever_way_the_ledger_is_away(error):
     ledger.error, ledger.away = error, 2
     for number in range(3):
         await scanner.scan()
-        assert scanner.waiting == ((number + 1) * 2 if number < 2 else 0)
+        assert scanner.outbox.waiting == ((number + 1) * 2 if number < 2 else 0)
     assert len(ledger.store.signals) == 6
-    assert scanner.dropped == 0
+    assert scanner.outbox.dropped == 0
 
 
 async def test_a_full_outbox_drops_the_oldest_and_counts_them(monkeypatch):
-    monkeypatch.setattr("hftray.actors.scan.OUTBOX_LIMIT", 5)
+    monkeypatch.setattr("hftray.actors.outbox.OUTBOX_LIMIT", 5)
     ledger = FaultyLedger()
     scanner, _, _ = await stub_scanner(ledger=ledger, count=8)
     ledger.away = 4
     for _ in range(4):
         await scanner.scan()
-    assert (scanner.waiting, scanner.dropped) == (5, 3)
+    assert (scanner.outbox.waiting, scanner.outbox.dropped) == (5, 3)
     await scanner.scan()
-    assert (scanner.waiting, scanner.dropped) == (0, 3)
+    assert (scanner.outbox.waiting, scanner.outbox.dropped) == (0, 3)
     assert len(ledger.store.signals) == 10 - 3
     assert OUTBOX_LIMIT == 20_000
 
@@ -227,14 +230,18 @@ class Quiet:
     """A broker in whose book nothing happens, unless told."""
 
     def __init__(self):
-        self.news, self.faults = [], []
+        self.news, self.faults, self.asked = [], [], []
+        self.free = asyncio.Event()
+        self.free.set()
 
     def fail(self, _, error):
         self.faults.append(error)
 
-    async def on_market(self, _):
+    async def on_market(self, batch):
+        self.asked.append(batch.now)
         if self.faults:
             raise self.faults.pop()("away")
+        await self.free.wait()
         told, self.news = self.news, []
         return told
 
@@ -253,11 +260,12 @@ async def stub_scanner(*, ledger=None, feed=None, timeout=5.0, count=6):
         feed = CandleFeed(dict.fromkeys(names), candles, {session().day: session()})
     ledger = ledger or FaultyLedger()
     run = await ledger.open_run("simulation", "x", "default", Decimal(1000))
+    outbox = Outbox(ledger, run.run_id, equity_interval=10**6)
+    outbox._equity_at = at(0)  # the equity curve is another test's matter
     scanner = Scanner(
-        feed=feed, broker=broker, risk=StubRisk(stub_view()), ledger=ledger, symbols=symbols,
-        run_id=run.run_id, history=10, equity_interval=10**6, timeout=timeout,
+        feed=feed, broker=broker, risk=StubRisk(stub_view()), symbols=symbols, outbox=outbox,
+        history=10, timeout=timeout, tolerance=60.0, pause=lambda batch: 2.5,
     )  # fmt: skip
-    scanner._equity_at = at(0)  # the equity curve is another test's matter
     return scanner, symbols, broker
 
 
@@ -320,6 +328,30 @@ async def test_a_busy_symbol_is_owed_its_fills():
     assert symbols["TCS"].steps[-1].reports == ()
 
 
+async def test_a_slow_broker_delays_nobodys_step():
+    scanner, symbols, broker = await stub_scanner(feed=TickFeed(("TCS", "ITC")), timeout=0.001)
+    broker.free.clear()
+    outcome = await scanner.scan()
+    assert outcome.trouble == {"broker": "busy"}
+    await scanner.scan()
+    assert [len(shell.steps) for shell in symbols.values()] == [2, 2]
+    assert broker.asked == [at(0)]  # one question at a time, however long it takes
+    broker.news = [OrderReport("R1", "TCS", OrderStatus.FILLED, "B1", 1)]
+    broker.free.set()
+    outcome = await scanner.scan()
+    assert outcome.trouble == {}
+    assert broker.asked == [at(0), at(2)]
+    assert [report.reference for report in symbols["TCS"].steps[-1].reports] == ["R1"]
+
+
+async def test_a_broker_that_is_away_keeps_no_tick_from_the_symbols():
+    scanner, symbols, broker = await stub_scanner(feed=TickFeed(("TCS", "ITC")))
+    broker.fail("on_market", RetryError)
+    assert (await scanner.scan()).trouble == {"broker": "away"}
+    assert [step.tick.price for step in symbols["TCS"].steps] == [100]
+    assert (await scanner.scan()).trouble == {}
+
+
 async def test_a_closed_candle_is_waited_for_however_slow_the_symbol():
     scanner, symbols, _ = await stub_scanner(timeout=0.001)
     slow = symbols["TCS"]
@@ -361,7 +393,7 @@ async def test_a_flat_symbol_is_spared_the_candles_of_others_but_not_news_of_its
     broker.news = [OrderReport("R1", "ITC", OrderStatus.FILLED, "B1", 1)]
     await scanner.scan()
     assert [len(symbols[name].steps) for name in ("TCS", "ITC")] == [3, 2]
-    scanner.recover_all = True
+    scanner.rejoined()
     await scanner.scan()
     await scanner.scan()  # the closing batch is for everybody
     assert [len(symbols[name].steps) for name in ("TCS", "ITC")] == [5, 4]
@@ -396,10 +428,63 @@ async def test_the_roster_is_sent_to_whoever_has_another_version():
 async def test_recover_is_sent_once_to_everybody():
     feed = TickFeed(("TCS", "ITC"))
     scanner, symbols, _ = await stub_scanner(feed=feed)
-    scanner.recover_all = True
+    scanner.rejoined()
     await scanner.scan()
     await scanner.scan()
     assert [step.recover for step in symbols["TCS"].steps] == [True, False]
+
+
+async def test_recover_is_sent_again_to_whoever_did_not_answer():
+    scanner, symbols, _ = await stub_scanner(feed=TickFeed(("TCS", "ITC")))
+    scanner.recover = {"TCS"}
+    symbols["TCS"].fault = RetryError("actor is dead")
+    await scanner.scan()
+    symbols["TCS"].fault = None
+    await scanner.scan()
+    await scanner.scan()
+    assert [step.recover for step in symbols["TCS"].steps] == [True, True, False]
+    assert [step.recover for step in symbols["ITC"].steps] == [False, False, False]
+
+
+# What a scan doubts
+
+
+async def test_risk_hears_why_nothing_should_be_opened_and_when_the_next_mark_comes():
+    scanner, _, _ = await stub_scanner(feed=TickFeed(("TCS", "ITC")))
+    await scanner.scan()
+    assert scanner._risk.doubts == ("", {}, 2.5)
+    scanner.impairment, scanner.locks = "not compared yet", {"TCS": "foreign position"}
+    await scanner.scan()
+    assert scanner._risk.doubts == ("not compared yet", {"TCS": "foreign position"}, 2.5)
+
+
+class TimedFeed:
+    """Ticks of TCS: (now, time of the tick) a poll, in minutes."""
+
+    def __init__(self, *moments):
+        self.moments = list(moments)
+
+    async def poll(self):
+        now, stamped = self.moments.pop(0)
+        ticks = {"TCS": tick(stamped, 100 + now)}
+        return MarketBatch(at(now), open=True, sessions={"TCS": session()}, ticks=ticks)
+
+
+async def test_a_clock_that_goes_back_costs_one_scan():
+    scanner, symbols, _ = await stub_scanner(feed=TimedFeed((5, 5), (3, 3), (4, 4)))
+    await scanner.scan()
+    with pytest.raises(RetryError, match="clock went back"):
+        await scanner.scan()
+    await scanner.scan()
+    assert [step.now for step in symbols["TCS"].steps] == [at(5), at(4)]
+
+
+async def test_a_tick_from_the_future_is_no_news():
+    scanner, symbols, _ = await stub_scanner(feed=TimedFeed((5, 5), (6, 60)))
+    await scanner.scan()
+    outcome = await scanner.scan()
+    assert "ahead of the clock" in outcome.trouble["TCS"]
+    assert [step.tick and step.tick.price for step in symbols["TCS"].steps] == [105, None]
 
 
 async def test_a_day_is_opened_once_and_not_while_the_market_is_closed():

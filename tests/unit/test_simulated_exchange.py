@@ -1,11 +1,13 @@
 """The simulated exchange: when orders trade, at what price, and what survives a crash."""
 
+import sqlite3
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from hftray.adapters.exchange_book import BookEntry, ExchangeBook
 from hftray.adapters.simulated_exchange import SimulatedExchange
 from hftray.core.errors import OrderRejected
 from hftray.core.market import Candle, Instrument, Tick
@@ -224,3 +226,90 @@ async def test_an_order_of_a_symbol_that_is_no_longer_traded_is_left_alone(tmp_p
     report = await smaller.report("E1")
     assert report is not None
     assert report.status is OrderStatus.WORKING
+
+
+async def test_of_two_processes_with_one_book_none_undoes_what_the_other_answered(tmp_path):
+    dying, starting = exchange(tmp_path / "book.db"), exchange(tmp_path / "book.db")
+    await starting.resolve("E1", "TCS")
+    with pytest.raises(OrderRejected, match="E1"):
+        await dying.place(ENTRY)
+    await dying.on_market(tick(0, 100.0))
+    assert await dying.on_market(tick(1, 100.0)) == []
+    await dying.place(EXIT)
+    resolved = await starting.resolve("X1", "TCS")
+    assert resolved.status is OrderStatus.WORKING
+    assert await dying.place(EXIT) == resolved
+
+
+def test_the_book_refuses_what_was_withdrawn_since_it_was_looked_for(tmp_path):
+    book, other = ExchangeBook(tmp_path / "book.db"), ExchangeBook(tmp_path / "book.db")
+    assert book.find("E1") is None
+    other.withdraw("E1", "TCS", OPEN)
+    with pytest.raises(OrderRejected, match="E1"):
+        book.write([BookEntry(EXIT, OPEN), BookEntry(ENTRY, OPEN)])
+    assert book.working() == []  # all of the entries or none
+
+
+async def test_a_given_up_order_is_refused_before_the_market_has_shown_itself():
+    broker = exchange()
+    gone = await broker.resolve("E1", "TCS")
+    assert gone.time is None
+    assert await broker.reports() == [gone]
+    with pytest.raises(OrderRejected):
+        await broker.place(replace(ENTRY, trigger=Decimal("99.00")))
+
+
+async def test_reports_are_of_the_markets_day_and_of_what_still_works():
+    broker = exchange()
+    next_day = OPEN + timedelta(days=1)
+    await broker.on_market(tick(0, 100.0))
+    await broker.place(ENTRY)
+    await broker.resolve("LOST", "TCS")
+    await broker.on_market(tick(1, 100.0))
+    await broker.place(replace(EXIT, limit_price=Decimal("500")))
+    assert [r.reference for r in await broker.reports()] == ["E1", "X1", "LOST"]
+    await broker.on_market(tick(24 * 60, 100.0, "ITC"))
+    assert await broker.reports() == []  # the exit went at the close
+    await broker.place(replace(ENTRY, reference="E2", time=next_day))
+    assert [r.reference for r in await broker.reports()] == ["E2"]
+    await broker.on_market(tick(2, 100.0))  # another run begins with the first day again
+    assert [r.reference for r in await broker.reports()] == ["E1", "X1", "E2", "LOST"]
+
+
+@pytest.mark.parametrize(
+    ("deals", "shares", "entered_at"),
+    [
+        ([(10, "100"), (20, "103")], 30, "102"),
+        ([(10, "100"), (-10, "110"), (5, "120")], 5, "120"),
+        ([(10, "100"), (-4, "90")], 6, "100"),
+        ([(-10, "100"), (4, "90")], -6, "100"),
+        ([(10, "100"), (-15, "90")], -5, "90"),
+        ([(10, "100"), (-10, "90")], None, None),
+    ],
+)
+async def test_a_position_is_entered_at_the_mean_price_since_it_was_flat(deals, shares, entered_at):
+    broker = exchange()
+    for minute, (signed, price) in enumerate(deals):
+        side = Side.BUY if signed > 0 else Side.SELL
+        time = OPEN + timedelta(minutes=2 * minute)
+        await broker.place(
+            replace(ENTRY, reference=f"R{minute}", side=side, quantity=abs(signed), time=time)
+        )
+        await broker.on_market(tick(2 * minute + 1, float(price)))
+    held = {p.symbol: (p.quantity, p.average_price) for p in await broker.positions()}
+    assert held == ({} if shares is None else {"TCS": (shares, Decimal(entered_at))})
+
+
+async def test_a_book_from_before_positions_were_counted_is_counted_once(tmp_path):
+    broker = exchange(tmp_path / "book.db")
+    await broker.place(ENTRY)
+    await broker.on_market(tick(1, 100.0))
+    before = await broker.positions()
+    await broker.close()
+    with sqlite3.connect(tmp_path / "book.db") as book:
+        book.execute("DROP TRIGGER count_holdings")
+        book.execute("DROP TABLE holdings")
+    for _ in range(2):
+        broker = exchange(tmp_path / "book.db")
+        assert await broker.positions() == before != []
+        await broker.close()

@@ -252,17 +252,20 @@ class World:
     client: httpx.AsyncClient
     desk: FakeDesk
     catalog: MemoryCatalog
+    ledger: MemoryLedger
 
 
 @asynccontextmanager
 async def api_world(
     token: str | None = None,
     change: Callable[[MemoryCatalog], Any] = lambda catalog: catalog,
+    mutations_per_minute: int = 0,
 ) -> AsyncIterator[World]:
     """The API on loopback; `change` may wrap the catalogue."""
-    catalog, desk = MemoryCatalog(await filled_ledger()), FakeDesk()
-    settings = ApiSettings(version="1.2.3", token=token)
+    ledger, desk = await filled_ledger(), FakeDesk()
+    catalog = MemoryCatalog(ledger)
+    settings = ApiSettings(version="1.2.3", token=token, mutations_per_minute=mutations_per_minute)
     app = create_app(Services(change(catalog), desk, settings))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:5000") as client:
-        yield World(app, client, desk, catalog)
+        yield World(app, client, desk, catalog, ledger)

@@ -1,0 +1,175 @@
+"""The ledger against the broker: where do they differ, and what follows from it?
+
+The books are read one after the other, so name the symbols whose step is under way meanwhile in
+`skip`. An order on its way differs in nothing: until its end is known, its symbol may hold any
+number of shares from what the order is known to have filled up to all of it.
+
+A difference that is `certain` repairs itself: the symbol looks its order up and settles it. Any
+other one means that one of the two books is wrong, so the symbol should open nothing until a
+person has looked. MANUAL rows are the ledger's alone. Quantities are shares, prices Decimal rupees.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+
+from hftray.core.ledger import RunState, TradeRecord
+from hftray.core.money import PAISA
+from hftray.core.orders import BrokerPosition, Leg, OrderReport, OrderStatus, TradeStatus
+from hftray.core.session import IST
+
+PRICE_TOLERANCE = PAISA / 2
+
+
+class Discrepancy(StrEnum):
+    """What a difference is about."""
+
+    MISSING_FILL = "missing fill"
+    UNKNOWN_ORDER = "unknown order"
+    LOST_ORDER = "lost order"
+    FOREIGN_POSITION = "foreign position"
+    QUANTITY_DIFFERS = "quantity differs"
+    PRICE_DIFFERS = "price differs"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that ledger and broker disagree on; `reference` is empty for a whole position."""
+
+    kind: Discrepancy
+    symbol: str
+    reference: str
+    detail: str
+    certain: bool = False
+
+
+def compare(
+    ledger: RunState,
+    reports: Iterable[OrderReport],
+    positions: Iterable[BrokerPosition],
+    *,
+    skip: Collection[str] = (),
+) -> list[Difference]:
+    """Everything ledger and broker disagree on, orders before positions."""
+    told = {report.reference: report for report in reports if report.symbol not in skip}
+    rows = {
+        trade.reference: trade
+        for trade in (*ledger.trades_today, *ledger.pending)
+        if trade.leg is not Leg.MANUAL and trade.symbol not in skip
+    }
+    found = [
+        difference
+        for row in rows.values()
+        if (difference := _difference(row, told.get(row.reference))) is not None
+    ]
+    strangers = (report for report in told.values() if report.reference not in rows)
+    found += [_unknown(r, "nothing") for r in strangers if _matters(r, ledger.session_day)]
+    net = {held.symbol: held.quantity for held in positions if held.symbol not in skip}
+    return found + list(_positions(ledger, rows.values(), told, net, skip))
+
+
+def locks(found: Iterable[Difference]) -> dict[str, str]:
+    """Symbols that must open nothing, with the reason a person can read."""
+    reasons: dict[str, list[str]] = {}
+    for difference in found:
+        if not difference.certain:
+            reasons.setdefault(difference.symbol, []).append(
+                f"{difference.kind}: {difference.detail}"
+            )
+    return {symbol: "; ".join(details) for symbol, details in reasons.items()}
+
+
+def to_recover(found: Iterable[Difference]) -> set[str]:
+    """Symbols that should look up their order: its end is at the broker already."""
+    return {difference.symbol for difference in found if difference.certain}
+
+
+def _difference(row: TradeRecord, report: OrderReport | None) -> Difference | None:
+    match row.status:
+        case TradeStatus.PENDING:
+            return None if report is None else _compare_pending(row, report)
+        case TradeStatus.EXECUTED:
+            return _compare_executed(row, report)
+        case TradeStatus.FAILED:
+            return None if report is None or not _alive(report) else _unknown(report, "FAILED")
+
+
+def _compare_pending(row: TradeRecord, report: OrderReport) -> Difference | None:
+    if not report.status.terminal:
+        return None
+    detail = f"order {row.reference} is PENDING in the ledger, at the broker {_told(report)}"
+    return Difference(Discrepancy.MISSING_FILL, row.symbol, row.reference, detail, certain=True)
+
+
+def _compare_executed(row: TradeRecord, report: OrderReport | None) -> Difference | None:
+    recorded = f"order {row.reference} has {row.quantity} at {row.price} in the ledger"
+    if report is None:
+        detail = f"{recorded}, the broker does not know it"
+        return Difference(Discrepancy.LOST_ORDER, row.symbol, row.reference, detail)
+    detail = f"{recorded}, at the broker it is {_told(report)}"
+    if report.filled_quantity < row.quantity:
+        return Difference(Discrepancy.LOST_ORDER, row.symbol, row.reference, detail)
+    if report.filled_quantity > row.quantity or not report.status.terminal:
+        return Difference(Discrepancy.QUANTITY_DIFFERS, row.symbol, row.reference, detail)
+    price = report.average_price
+    if row.price is None or price is None or abs(row.price - price) > PRICE_TOLERANCE:
+        return Difference(Discrepancy.PRICE_DIFFERS, row.symbol, row.reference, detail)
+    return None
+
+
+def _unknown(report: OrderReport, recorded: str) -> Difference:
+    detail = f"the ledger has {recorded} of order {report.reference}, which is {_told(report)}"
+    return Difference(Discrepancy.UNKNOWN_ORDER, report.symbol, report.reference, detail)
+
+
+def _alive(report: OrderReport) -> bool:
+    """Whether the order traded, or still can."""
+    return report.filled_quantity > 0 or not report.status.terminal
+
+
+def _matters(report: OrderReport, today: date | None) -> bool:
+    """Whether the ledger should know the order: it may still trade, or it traded today."""
+    if not report.status.terminal:
+        return True
+    if report.filled_quantity == 0 or today is None:
+        return False
+    return report.time is None or report.time.astimezone(IST).date() == today
+
+
+def _positions(
+    ledger: RunState,
+    rows: Iterable[TradeRecord],
+    told: dict[str, OrderReport],
+    net: dict[str, int],
+    skip: Collection[str],
+) -> Iterator[Difference]:
+    least: dict[str, int] = {}
+    for held in ledger.positions:
+        if held.symbol not in skip:
+            least[held.symbol] = least.get(held.symbol, 0) + held.side.sign * held.quantity
+    most = dict(least)
+    for row in rows:
+        if row.status is not TradeStatus.PENDING:
+            continue
+        report, sign = told.get(row.reference), row.side.sign
+        filled = 0 if report is None else report.filled_quantity
+        still = report is None or report.status is OrderStatus.WORKING
+        possible = row.requested_quantity if still else filled
+        least[row.symbol] = least.get(row.symbol, 0) + min(sign * filled, sign * possible)
+        most[row.symbol] = most.get(row.symbol, 0) + max(sign * filled, sign * possible)
+    for symbol in sorted({*least, *net}):
+        low, high, held_there = least.get(symbol, 0), most.get(symbol, 0), net.get(symbol, 0)
+        if not low <= held_there <= high:
+            foreign = low == high == 0
+            kind = Discrepancy.FOREIGN_POSITION if foreign else Discrepancy.QUANTITY_DIFFERS
+            expected = f"{low:+}" if low == high else f"{low:+} to {high:+}"
+            detail = (
+                f"the broker holds {held_there:+} shares, by the ledger it should be {expected}"
+            )
+            yield Difference(kind, symbol, "", detail)
+
+
+def _told(report: OrderReport) -> str:
+    text = f"{report.status} with {report.filled_quantity} of {report.quantity}"
+    return text if report.average_price is None else f"{text} at {report.average_price}"

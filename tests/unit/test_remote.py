@@ -1,0 +1,120 @@
+"""`hftray status`, `kill` and `resume` against the real API over a desk that records its orders."""
+
+import asyncio
+import os
+
+import httpx
+import pytest
+from api_world import FakeDesk, filled_ledger
+from typer.testing import CliRunner
+
+from hftray import launch
+from hftray.api.app import create_app
+from hftray.api.dependencies import ApiSettings, Services
+from hftray.cli import app as command_line
+from hftray.testing.memory_catalog import MemoryCatalog
+
+URL = "http://127.0.0.1:5000"
+
+
+@pytest.fixture
+def desk():
+    return FakeDesk()
+
+
+@pytest.fixture
+def directory(tmp_path):
+    """The data directory of a system that runs."""
+    lock = launch.DataDirLock(tmp_path)
+    lock.acquire()
+    lock.publish(launch.Running(os.getpid(), URL, "simulation", ""))
+    yield tmp_path
+    lock.release()
+
+
+@pytest.fixture(params=[None, "a secret"], ids=["open", "token"], autouse=True)
+def token(request, desk, monkeypatch):
+    catalog = MemoryCatalog(asyncio.run(filled_ledger()))
+    api = create_app(Services(catalog, desk, ApiSettings(version="1", token=request.param)))
+    network = httpx.ASGITransport(api, raise_app_exceptions=False)
+
+    async def answer(*request, **options):
+        async with httpx.AsyncClient(transport=network) as client:
+            return await client.request(*request, **options)
+
+    def served(*request, **options):
+        return asyncio.run(answer(*request, **options))
+
+    monkeypatch.setattr(httpx, "request", served)
+    if request.param is not None:
+        monkeypatch.setenv("HFTRAY_API_TOKEN", request.param)
+    return request.param
+
+
+def run(*arguments, directory):
+    return CliRunner().invoke(
+        command_line, [*arguments, "--data-dir", str(directory)], env={"COLUMNS": "200"}
+    )
+
+
+def test_kill_says_what_is_left_to_close(directory, desk):
+    done = run("kill", "--reason", "drill", directory=directory)
+    assert done.exit_code == 0
+    assert done.stdout == "risk is HALTED; 1 position is still open\n"
+    assert desk.calls == [("kill", "drill", "api")]
+
+
+@pytest.mark.parametrize(
+    ("left", "said"), [(0, "no position is open"), (2, "2 positions are still open")]
+)
+def test_kill_needs_no_reason_and_counts(directory, desk, left, said):
+    desk.picture["status"]["open_positions"] = left
+    done = run("kill", directory=directory)
+    assert said in done.stdout
+    ((_, reason, _),) = desk.calls
+    assert reason
+
+
+def test_resume_needs_a_reason_and_shows_the_state(directory, desk):
+    assert run("resume", directory=directory).exit_code == 2
+    blank = run("resume", "--reason", "  ", directory=directory)
+    assert blank.exit_code == 1
+    assert "422: reason: " in blank.stdout
+    assert desk.calls == []
+    done = run("resume", "--reason", "drill is over", directory=directory)
+    assert (done.exit_code, done.stdout) == (0, "risk is ACTIVE\n")
+    assert desk.calls == [("resume", "drill is over", "api")]
+
+
+def test_status_lists_what_the_system_tells(directory):
+    done = run("status", directory=directory)
+    assert done.exit_code == 0
+    assert "100412.35" in done.stdout
+    assert "RELIANCE" in done.stdout
+
+
+@pytest.mark.parametrize("command", [("status",), ("kill",), ("resume", "--reason", "x")])
+def test_without_a_running_system_they_say_so(tmp_path, desk, command):
+    done = run(*command, directory=tmp_path)
+    assert done.exit_code == 1
+    assert "does not run on" in done.stdout
+    assert desk.calls == []
+
+
+def test_a_missing_token_is_named(directory, desk, token, monkeypatch):
+    monkeypatch.delenv("HFTRAY_API_TOKEN", raising=False)
+    done = run("kill", directory=directory)
+    assert done.exit_code == (0 if token is None else 1)
+    assert ("HFTRAY_API_TOKEN" in done.stdout) is (token is not None)
+    assert bool(desk.calls) is (token is None)
+
+
+def test_a_system_that_does_not_answer_is_an_error_of_one_line(directory, monkeypatch):
+    def refuse(*_arguments, **_options):
+        raise httpx.ConnectError("[Errno 111] Connection refused")
+
+    monkeypatch.setattr(httpx, "request", refuse)
+    done = run("kill", directory=directory)
+    assert done.exit_code == 1
+    assert done.stdout.count("\n") == 1
+    assert "does not answer yet: [Errno 111]" in done.stdout
