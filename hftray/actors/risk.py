@@ -2,8 +2,10 @@
 
 The book is pure (`core.risk.RiskBook`); this shell makes its answers durable. When a write fails
 the book may know more than the ledger, so it is thrown away and read back from the ledger before
-the next answer. The shell writes under a term of its own: once a newer risk actor has opened one,
-the ledger refuses this one's writes, and it answers nothing any more.
+the next answer, under a new term: a write whose answer was lost may still be under way, and must
+not come after that. The ledger refuses writes of an older term than the newest. Whoever is refused
+has been superseded, or a late request of a dead risk actor looks like it: it watches no more, and
+should anybody still call it, it opens a term and reads the ledger again, as after a restart.
 """
 
 import asyncio
@@ -35,6 +37,7 @@ log = observe.logger("risk")
 
 # What the engine holds against entries is not on record, so a new risk actor waits to be told.
 UNMARKED = "no scan since risk was started"
+EPOCHS_A_TERM = 1_000_000
 
 
 class RiskShell:
@@ -169,6 +172,9 @@ class RiskShell:
         if self._expecting and not self._marks.overdue:
             return
         async with self._lock:
+            if self._superseded:
+                self._watch = None
+                raise StaleEpoch("another risk actor watches")
             book = await self._ready()
             state = await self._ledger.run_state(self._run.run_id)
             self._expecting = state.scanning
@@ -210,8 +216,7 @@ class RiskShell:
             self._watch = watch(self, self._marks.timeout)
 
     async def _ready(self) -> RiskBook:
-        if self._superseded:
-            raise StaleEpoch("another risk actor has taken over")
+        self._superseded = False
         if self._term is None:
             # Before anything is read: nothing older may be written after that.
             self._term = await self._ledger.open_term()
@@ -220,8 +225,8 @@ class RiskShell:
             current = await self._ledger.current_run(self._run.mode, self._run.source)
             self._run, self._joined = current or self._run, True
         if self._book is None:
-            # Milliseconds since 1970 grow with every start, so no epoch is ever given twice.
-            book = self._build_book(self._run, time.time_ns() // 1_000_000)
+            # Terms only grow, so no epoch is ever given twice.
+            book = self._build_book(self._run, self._term * EPOCHS_A_TERM)
             book.recover(await self._ledger.run_state(self._run.run_id))
             self._book = book
         self._book.bar(self._impairment, self._locks)
@@ -242,10 +247,14 @@ class RiskShell:
                 await self._append()
 
     async def _append(self, *events: LedgerEvent) -> None:
+        term = self._term
+        if events:
+            self._term = None  # they may still be written when no answer comes, so not after this
         try:
-            health = await self._ledger.append(events, self._term)
+            health = await self._ledger.append(events, term)
         except StaleEpoch as error:
             log.error("superseded by another risk actor", reason=str(error))
-            self._superseded = True
+            self._book, self._superseded = None, True
             raise
+        self._term = term
         self._ledger_trouble = health.impairment

@@ -31,20 +31,22 @@ class Holding:
     gross: Decimal = ZERO
 
     @property
+    def entered(self) -> Decimal:
+        """What the open shares were entered at, in rupees."""
+        assert self.entry.price is not None  # an executed entry has a price
+        return portion(self.entry.price * self.entry.quantity, self.quantity, self.entry.quantity)
+
+    @property
     def deployed(self) -> Decimal:
         """Rupees the open shares tie up: what they were entered at.
 
         A short that found a better price than its band foresaw counts at the band's edge: the
         excess is money received, not money committed.
         """
-        assert self.entry.price is not None  # an executed entry has a price
-        entered = self.entry.price * self.entry.quantity
-        if self.entry.side is Side.SELL and self.entry.reserved:
-            reserved = portion(
-                self.entry.reserved, self.entry.quantity, self.entry.requested_quantity
-            )
-            entered = min(entered, reserved)
-        return portion(entered, self.quantity, self.entry.quantity)
+        entry = self.entry
+        if entry.side is not Side.SELL or not entry.reserved:
+            return self.entered
+        return min(self.entered, portion(entry.reserved, self.quantity, entry.requested_quantity))
 
     @property
     def charges(self) -> Decimal:

@@ -70,7 +70,6 @@ def finished(
     """
     ended = replace(
         pending,
-        reserved=ZERO,
         broker_order_id=report.broker_order_id,
         timestamp=report.time or pending.timestamp,
     )
@@ -89,7 +88,7 @@ def finished(
     if held is None or pending.leg is not Leg.EXIT:
         return executed
     rest = held.keeping(held.quantity - filled)
-    gross = (paisa(price * filled) - (held.deployed - rest.deployed)) * held.entry.side.sign
+    gross = (paisa(price * filled) - (held.entered - rest.entered)) * held.entry.side.sign
     net = gross - charges - (held.charges - rest.charges)
     return replace(executed, gross_pnl=gross, pnl=net)
 
