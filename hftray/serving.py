@@ -95,5 +95,6 @@ def _deployment(replica: type, replicas: int) -> Any:
         num_replicas=replicas,
         ray_actor_options={"num_cpus": 0},
         graceful_shutdown_timeout_s=2,
+        health_check_period_s=2,  # how soon a dead replica is noticed
     )
     return configure(serve.ingress()(replica))

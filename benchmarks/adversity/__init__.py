@@ -1,0 +1,1 @@
+"""The parts of `chaos.py`: the system it strikes, the adversary, the audit, the report."""
