@@ -224,6 +224,7 @@ class Scanner:
         self.recover -= begun.keys()
         if begun:
             await asyncio.wait(begun.values(), timeout=patience)
+            begun |= await self._enter(begun, batch.now, patience)
         steps = [*self._busy.items(), *begun.items()]
         self._busy = {name: task for name, task in steps if not task.done()}
         fresh, trouble = [], dict.fromkeys(self._busy, "busy")
@@ -241,6 +242,30 @@ class Scanner:
                 trouble[name] = why
             self.reports[name] = report
         return fresh, trouble
+
+    async def _enter(
+        self, steps: Mapping[str, asyncio.Task[StepReport]], now: datetime, patience: float | None
+    ) -> dict[str, asyncio.Task[StepReport]]:
+        """Let entries go ahead once all exits have, one after the other in the symbols' order.
+
+        So what risk has left for whom does not depend on which process was quicker.
+        """
+        begun: dict[str, asyncio.Task[StepReport]] = {}
+        before: asyncio.Task[StepReport] | None = None
+        for name, task in steps.items():
+            if not task.done() or task.exception() or not task.result().wants_entry:
+                continue
+            before = begun[name] = asyncio.create_task(self._turn(name, now, before))
+        if begun:
+            await asyncio.wait(begun.values(), timeout=patience)
+        return begun
+
+    async def _turn(
+        self, name: str, now: datetime, before: asyncio.Task[StepReport] | None
+    ) -> StepReport:
+        if before is not None:
+            await asyncio.wait([before])
+        return await self._symbols[name].step(Step(now, enter=True))
 
     def _concerned(self, name: str, batch: MarketBatch) -> bool:
         """Whether a step could change anything: not for a flat symbol without a candle of its own

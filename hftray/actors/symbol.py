@@ -72,6 +72,7 @@ class SymbolShell:
         self._unknown = False  # what risk has on record may differ from what is believed here
         self._search: Search | None = None  # an order was sent, nobody knows what became of it
         self._clock = clock
+        self._wanted: OrderIntent | None = None  # an entry that waits for its turn
         self._signals: list[Signal] = []
         self._traded = False
         self._busy = asyncio.Lock()
@@ -84,7 +85,8 @@ class SymbolShell:
     async def step(self, step: Step) -> StepReport:
         """Take one scan's news; steps are handled one after the other, never interleaved."""
         async with self._busy:
-            self._signals, self._traded = [], False
+            if not step.enter:
+                self._signals, self._traded = [], False
             self._refresh(step)
             if not self._ready:
                 return self._report("")
@@ -93,7 +95,7 @@ class SymbolShell:
                 if self._epoch is None or self._unknown or step.recover:
                     await self._recover()
                 await self._look_up()
-                await self._take(step)
+                await (self._enter() if step.enter else self._take(step))
                 trouble = f"outcome unknown: {self._search.reference}" if self._search else ""
             except HftrayError as error:
                 # Another incarnation registered, risk was restarted, or it and this shell
@@ -139,7 +141,7 @@ class SymbolShell:
         self._epoch, state = await self._risk.register(self.symbol)
         position = next((p for p in state.positions if p.symbol == self.symbol), None)
         pending = next((t for t in state.pending if t.symbol == self.symbol), None)
-        self._search = None
+        self._search = self._wanted = None
         if pending is None:
             self._engine.adopt(position, None, None)
         else:
@@ -165,7 +167,16 @@ class SymbolShell:
             self._search = None
             await self._carry_out(report)
 
+    async def _enter(self) -> None:
+        """Ask for the entry that was decided, now that every symbol's exits have gone first."""
+        intent, self._wanted = self._wanted, None
+        if intent is not None:
+            await self._order(intent)
+
     async def _take(self, step: Step) -> None:
+        if self._wanted is not None:
+            self._wanted = None
+            await self._carry_out(Denial("its turn did not come in time"))
         if step.session is not None and step.session != self._engine.session:
             await self._carry_out(SessionOpened(step.session))
         for report in step.reports:
@@ -185,6 +196,8 @@ class SymbolShell:
             match command:
                 case Signal():
                     self._signals.append(command)
+                case OrderIntent(leg=Leg.ENTRY):
+                    self._wanted = command
                 case OrderIntent():
                     await self._order(command)
                 case CancelOrder():
@@ -265,6 +278,7 @@ class SymbolShell:
             open_pnl=engine.open_pnl(),
             roster_version=self._roster_version,
             unready=not self._ready,
+            wants_entry=self._wanted is not None,
             traded=self._traded,
             trouble=trouble,
             feed_fault=engine.feed_fault,

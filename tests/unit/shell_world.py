@@ -169,6 +169,9 @@ class World:
         if report.unready:  # as a scan does; the roster is the one it has
             report = await shell.step(replace(step, history=earlier))
             self.troubles += filter(None, [report.trouble])
+        if report.wants_entry:  # its turn: no other symbol is there
+            report = await shell.step(Step(step.now, enter=True))
+            self.troubles += filter(None, [report.trouble])
         return report
 
     # What is true afterwards

@@ -399,6 +399,23 @@ async def test_a_flat_symbol_is_spared_the_candles_of_others_but_not_news_of_its
     assert [len(symbols[name].steps) for name in ("TCS", "ITC")] == [5, 4]
 
 
+async def test_entries_wait_for_everybodys_exits_and_go_in_the_symbols_order():
+    """What risk has left for whom must not depend on which process was quicker."""
+    scanner, symbols, _ = await stub_scanner()
+    log = []
+    for symbol in symbols.values():
+        symbol.log, symbol.wants_entry = log, True
+    slow = symbols["TCS"]
+    slow.free.clear()
+    scan = asyncio.create_task(scanner.scan())
+    await asyncio.wait([scan], timeout=0.02)
+    assert log == [("TCS", "step"), ("ITC", "step")]  # the quick one does not go ahead
+    slow.free.set()
+    outcome = await scan
+    assert log[2:] == [("TCS", "enter"), ("ITC", "enter")]
+    assert len(outcome.signals) == 2  # each symbol's newest report counts, once
+
+
 # What a scan tells the symbols
 
 

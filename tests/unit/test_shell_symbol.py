@@ -138,7 +138,18 @@ async def test_steps_are_taken_one_after_the_other(world):
     steps = [Step(at(5 * n + 5), session(), candle=bar(n, FLAT_BAR)) for n in (1, 2, 3)]
     reports = await asyncio.gather(*(shell.step(step) for step in steps))
     assert [len(report.signals) for report in reports] == [1, 1, 1]
+    assert world.rows() == []
+    await shell.step(Step(at(20), enter=True))
     assert world.rows() == [(ENTRY, PENDING, 0)]
+
+
+async def test_an_entry_waits_for_its_turn_and_is_dropped_when_that_does_not_come(world):
+    shell = await world.begin(on_bar(1, BUY))
+    report = await shell.step(Step(at(10), session(), candle=bar(1, DECIDING)))
+    assert (report.wants_entry, report.signals[-1].action) == (True, "enter")
+    report = await shell.step(Step(at(15), session(), candle=bar(2, FLAT_BAR)))
+    assert (report.wants_entry, report.phase, world.rows()) == (False, "FLAT", [])
+    assert (await shell.step(Step(at(15), enter=True))).phase == "FLAT"
 
 
 async def test_a_roster_that_cannot_be_used_keeps_the_voters_and_says_so(world):
