@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from hftray.core.errors import ConfigError, RetryError, StopError
+from hftray.core.errors import ConfigError, RetryError, StopError, UnknownOutcome
 from hftray.core.session import IST as IST
 from hftray.settings import Settings
 
@@ -251,7 +251,7 @@ class System:
 
         self.say("stopping the engine")
         if handles.ENGINE in handles.living():
-            with contextlib.suppress(RetryError):
+            with contextlib.suppress(RetryError, UnknownOutcome):
                 asyncio.run(handles.EngineHandle().stop())
         for name in handles.living():
             handles.kill(name)

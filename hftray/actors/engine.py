@@ -10,7 +10,13 @@ from hftray import observe
 from hftray.actors.loop import EngineOptions, ScanLoop
 from hftray.actors.scan import SymbolPort
 from hftray.actors.snapshot import SignalLog, engine_status, position_row, risk_row
-from hftray.core.errors import HftrayError, IllegalTransition, RetryError
+from hftray.core.errors import (
+    HftrayError,
+    IllegalTransition,
+    RejectError,
+    RetryError,
+    UnknownOutcome,
+)
 from hftray.core.ledger import RunInfo
 from hftray.core.market import Candle
 from hftray.core.rules import TradingRules
@@ -49,6 +55,7 @@ class EngineShell:
         self._broker, self._risk, self._ledger = broker, risk, ledger
         self._signals = SignalLog(options.signal_log)
         self._loop = self._new_loop()
+        self._between_accounts = False  # not everybody is known to work on the same run
         self._version = 0
         self._snapshot: dict[str, Any] = {}
         self._changed = asyncio.Condition()
@@ -64,14 +71,17 @@ class EngineShell:
             self._loop.only_to_flatten = False  # whoever asks now wants it to go on scanning
             if user_id is not None and user_id != self._run.user_id:
                 await self._change_user(user_id, capital or self._run.initial_capital)
-            elif self._loop.ended and not self.running:
+            elif self._between_accounts or (self._loop.ended and not self.running):
                 await self._open_run(self._run.user_id, capital or self._run.initial_capital)
-            if not self.running:
-                await self._loop.halt()
-                await self._ledger.set_scanning(self._run.run_id, True)
-                self._loop.begin()
-                await self._publish()
+            await self._scan_on()
             return self._status()
+
+    async def _scan_on(self) -> None:
+        if not self.running:
+            await self._loop.halt()
+            await self._ledger.set_scanning(self._run.run_id, True)
+            self._loop.begin()
+            await self._publish()
 
     async def stop(self) -> dict[str, Any]:
         """End scanning after the present scan; positions stay in the ledger. Idempotent."""
@@ -81,18 +91,31 @@ class EngineShell:
             return self._status()
 
     async def kill(self, reason: str, actor: str) -> dict[str, Any]:
-        """No entries, cancel working orders, flatten; scans if need be until all is flat."""
-        self._loop.scanner.view = await self._risk.change_state("kill", reason, actor)
+        """No entries, cancel working orders, flatten; scans if need be until all is flat.
+
+        It holds from this moment, on record or not; `degraded` says while it is not.
+        """
+        try:
+            await self._loop.kill(reason, actor)
+        except (RetryError, UnknownOutcome) as error:
+            log.error("kill is not on record yet", reason=str(error))
+        async with self._command:  # after a stop that is under way, which leaves all as it is
+            if not (self.running or self._loop.ended):
+                await self._flatten()
         await self._publish()
-        if not (self.running or self._loop.ended) and await self._loop.unfinished():
-            status = await self.start()
-            self._loop.only_to_flatten = True
-            return status
         return self._status()
+
+    async def _flatten(self) -> None:
+        with suppress(RetryError, UnknownOutcome):  # nobody knows, so scan and see
+            if not await self._loop.unfinished():
+                return
+            await self._ledger.set_scanning(self._run.run_id, True)
+        self._loop.begin()
+        self._loop.only_to_flatten = True
 
     async def resume(self, reason: str, actor: str) -> dict[str, Any]:
         """Back to trading after a kill or a reduction; on record with the reason."""
-        self._loop.scanner.view = await self._risk.change_state("resume", reason, actor)
+        await self._loop.resume(reason, actor)
         await self._publish()
         return self._status()
 
@@ -106,14 +129,16 @@ class EngineShell:
             try:
                 async with self._command:
                     state = await self._risk.run_state()
+                    if state.run != self._run and not self.running:
+                        self._run = state.run
+                        self._loop = self._new_loop()
+                    self._loop.scanner.view = await self._risk.view()
                     if state.scanning and not self.running:
                         log.info("scanning goes on", run=state.run.run_id)
-                        if state.run != self._run:
-                            self._run = state.run
-                            self._loop = self._new_loop()
                         self._loop.begin()
+                    await self._publish()
                 return
-            except RetryError as error:
+            except (RetryError, UnknownOutcome) as error:
                 log.warning("cannot rejoin yet", reason=str(error))
                 await asyncio.sleep(1.0)
 
@@ -156,17 +181,24 @@ class EngineShell:
                 )
             await self._open_run(user_id, capital)
         except HftrayError:
-            if was_running:
+            if was_running and not self._between_accounts:
                 self._loop.begin()
             raise
 
     async def _open_run(self, user_id: str, capital: Decimal) -> None:
-        self._run = await self._ledger.open_run(
-            self._run.mode, self._options.source, user_id, capital
-        )
-        await self._risk.use_run(self._run)
-        await self._broker.use_run(self._run)
+        """Everybody changes to the user's run, or nothing scans until that was repeated."""
+        before, self._between_accounts = self._between_accounts, True
+        try:
+            run = await self._ledger.open_run(
+                self._run.mode, self._options.source, user_id, capital
+            )
+        except RejectError:  # no such user: nobody has changed
+            self._between_accounts = before
+            raise
+        await self._risk.use_run(run)
+        await self._broker.use_run(run)
         await self._loop.scanner.feed.close()
+        self._run, self._between_accounts = run, False
         self._loop = self._new_loop()
 
     def _new_loop(self) -> ScanLoop:

@@ -17,6 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from hftray.actors.messages import Step, StepReport
 from hftray.core.errors import (
+    ConfigError,
     HftrayError,
     LedgerUnavailable,
     RetryError,
@@ -194,7 +195,7 @@ class RiskHandle(Named):
 
     async def open_day(self, day: date, now: datetime) -> RiskView:
         """A trading day begins."""
-        return await self.ask("open_day", day, now)
+        return await self.ask("open_day", day, now, lost=UnknownOutcome)
 
     async def mark(
         self,
@@ -213,11 +214,15 @@ class RiskHandle(Named):
 
     async def change_state(self, verb: str, reason: str, actor: str) -> RiskView:
         """Kill, resume or reduce."""
-        return await self.ask("change_state", verb, reason, actor)
+        return await self.ask("change_state", verb, reason, actor, lost=UnknownOutcome)
+
+    async def view(self) -> RiskView:
+        """The book as it stands."""
+        return await self.ask("view")
 
     async def use_run(self, run: RunInfo) -> None:
         """Change to another account."""
-        await self.ask("use_run", run)
+        await self.ask("use_run", run, lost=UnknownOutcome)
 
     async def run_state(self) -> RunState:
         """The run as the ledger has it."""
@@ -260,7 +265,7 @@ class BrokerHandle(Named):
 
     async def use_run(self, run: RunInfo) -> None:
         """Change to another account."""
-        await self.ask("use_run", run)
+        await self.ask("use_run", run, lost=UnknownOutcome)
 
     async def close(self) -> None:
         """Release files and connections."""
@@ -286,19 +291,21 @@ class EngineHandle(Named):
         self, user_id: str | None = None, capital: Decimal | None = None
     ) -> dict[str, Any]:
         """Begin scanning."""
-        return await self.ask("start", user_id, capital, patience=START_TIMEOUT)
+        return await self.ask(
+            "start", user_id, capital, lost=UnknownOutcome, patience=START_TIMEOUT
+        )
 
     async def stop(self) -> dict[str, Any]:
         """End scanning."""
-        return await self.ask("stop")
+        return await self.ask("stop", lost=UnknownOutcome)
 
     async def kill(self, reason: str, actor: str) -> dict[str, Any]:
         """No entries, cancel, flatten."""
-        return await self.ask("kill", reason, actor)
+        return await self.ask("kill", reason, actor, lost=UnknownOutcome)
 
     async def resume(self, reason: str, actor: str) -> dict[str, Any]:
         """Back to trading."""
-        return await self.ask("resume", reason, actor)
+        return await self.ask("resume", reason, actor, lost=UnknownOutcome)
 
     async def strategies_changed(self) -> None:
         """Read the strategies again."""
@@ -326,6 +333,61 @@ async def run_task(function: Any, *args: Any) -> Any:
         if isinstance(error.cause, HftrayError):
             raise error.cause from None
         raise
+
+
+class Workers:
+    """Actors of one class over the cluster, all made of the same arguments, for calls that only
+    compute: Ray repeats those of an actor that died on another one.
+
+    The arguments go to the object store once. What an actor keeps between calls (a cache) is its
+    own. HftrayError of a call is raised by `take`.
+    """
+
+    QUEUED = 2  # calls an actor holds, so that it need not wait for the next one
+
+    def __init__(self, shell: type, count: int, *arguments: Any) -> None:
+        """ConfigError when the cluster has no `count` cores."""
+        cores = int(ray.cluster_resources().get("CPU", 0))
+        if count > cores:
+            raise ConfigError(f"--workers {count}: the Ray cluster has {cores} cores")
+        self._shared = [ray.put(argument) for argument in arguments]
+        actor: Any = ray.remote(shell)
+        options = {"num_cpus": 1, "max_restarts": -1, "max_task_retries": -1}
+        actors = [actor.options(**options).remote(*self._shared) for _ in range(count)]
+        self._idle = actors * self.QUEUED
+        self._calls: dict[Any, Any] = {}  # answer to come: the actor asked
+
+    @property
+    def free(self) -> bool:
+        """Whether another call is welcome now."""
+        return bool(self._idle)
+
+    @property
+    def busy(self) -> bool:
+        """Whether any call has not been answered."""
+        return bool(self._calls)
+
+    def submit(self, *arguments: Any) -> None:
+        """Call `play` of the actor that has waited longest."""
+        actor = self._idle.pop(0)
+        self._calls[actor.play.remote(*arguments)] = actor
+
+    def take(self) -> Any:
+        """The answer to some call, as soon as there is one."""
+        (ready,), _ = ray.wait(list(self._calls), num_returns=1)
+        self._idle.append(self._calls.pop(ready))
+        try:
+            return ray.get(ready)
+        except RayTaskError as error:
+            if isinstance(error.cause, HftrayError):
+                raise error.cause from None
+            raise
+
+    def close(self) -> None:
+        """End the actors, whatever they are at."""
+        for actor in {*self._idle, *self._calls.values()}:
+            ray.kill(actor)
+        self._calls.clear()
 
 
 def _call(function: Any, *args: Any) -> Any:

@@ -14,11 +14,11 @@ from typing import Protocol
 
 from hftray import observe
 from hftray.actors.outbox import Outbox
+from hftray.actors.reconciler import Reconciler
 from hftray.actors.scan import RiskDesk, Scanner, SymbolPort
 from hftray.actors.snapshot import Progress, SignalLog
 from hftray.core.errors import HftrayError, RejectError, RetryError, StopError, UnknownOutcome
 from hftray.core.ledger import RunInfo, RunState
-from hftray.core.reconcile import Difference, compare, locks, to_recover
 from hftray.core.risk_view import RiskView
 from hftray.core.rules import TradingRules
 from hftray.ports import Broker, Feed, Ledger, MarketBatch
@@ -26,7 +26,6 @@ from hftray.ports import Broker, Feed, Ledger, MarketBatch
 log = observe.logger("engine")
 
 LOOK_INTERVAL = 1.0  # seconds between looks for changed strategies and at the ledger
-NOT_RECONCILED = "not compared with the broker's book yet"
 
 
 def backoff(failures: int) -> float:
@@ -43,6 +42,18 @@ class LoopRisk(RiskDesk, Protocol):
 
     async def impair(self, reason: str) -> RiskView:
         """No entries until a mark comes without an impairment."""
+        ...
+
+    async def change_state(self, verb: str, reason: str, actor: str) -> RiskView:
+        """Kill, resume or reduce."""
+        ...
+
+    async def view(self) -> RiskView:
+        """The book as it stands."""
+        ...
+
+    async def use_run(self, run: RunInfo) -> None:
+        """Change to another account."""
         ...
 
 
@@ -84,7 +95,7 @@ class ScanLoop:
     ) -> None:
         self.run = run
         self.progress = Progress()
-        self.differences: list[Difference] = []
+        self.reconciler = Reconciler(risk, broker, options.reconcile_interval)
         self.scanning = False
         self.ended = False
         self.only_to_flatten = False
@@ -108,7 +119,8 @@ class ScanLoop:
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._joined = False  # the feed stands where the ledger says this run had got to
-        self._look_due = self._reconcile_due = 0.0
+        self._look_due = 0.0
+        self._kill: tuple[str, str] | None = None  # a kill that risk has not on record yet
 
     def begin(self) -> None:
         """Scan until `halt`."""
@@ -174,6 +186,8 @@ class ScanLoop:
         try:
             if not self._joined:
                 await self._join()
+            with suppress(RetryError, UnknownOutcome):  # it is obeyed, recorded or not
+                await self._record_kill()
             await self._look()
             await self._reconcile()
             outcome = await self.scanner.scan()
@@ -196,8 +210,8 @@ class ScanLoop:
         state = await self._risk.run_state()
         await self.scanner.feed.start(self._symbols, state.market_time)
         self.scanner.rejoined()
-        self.scanner.impairment = NOT_RECONCILED
-        self._look_due = self._reconcile_due = 0.0
+        self.reconciler.restart()
+        self._look_due = 0.0
         self._joined = True
 
     async def _look(self) -> None:
@@ -217,35 +231,33 @@ class ScanLoop:
         self._look_due = time.monotonic() + LOOK_INTERVAL
 
     async def _reconcile(self) -> None:
-        """Hold the ledger against the broker's book; what differs is repaired or locked."""
-        if time.monotonic() < self._reconcile_due:
+        """Hold the ledger against the broker's book now and then; scans do not wait for it.
+
+        Only the first comparison is waited for a little, since nothing is opened before it.
+        """
+        scanner, first = self.scanner, bool(self.reconciler.doubt)
+        if self.reconciler.begin():
+            scanner.acted = scanner.busy
+        patience = self._options.scan_timeout if first else 0.0
+        if await self.reconciler.finish(scanner.acted | scanner.busy, patience):
+            scanner.recover |= self.reconciler.repairable & set(self._symbols)
+        scanner.impairment, scanner.locks = self.reconciler.doubt, self.reconciler.locks
+
+    async def kill(self, reason: str, actor: str) -> None:
+        """Close everything from now on, and have risk put it on record as soon as it can."""
+        self._kill, self.scanner.kill = (reason, actor), reason
+        await self._record_kill()
+
+    async def resume(self, reason: str, actor: str) -> None:
+        """Back to trading; on record with the reason."""
+        self.scanner.view = await self._risk.change_state("resume", reason, actor)
+        self._kill, self.scanner.kill = None, ""
+
+    async def _record_kill(self) -> None:
+        if self._kill is None:
             return
-        scanner = self.scanner
-        try:
-            state = await self._risk.run_state()
-            orders, held = await self._broker.reports(), await self._broker.positions()
-        except (RetryError, UnknownOutcome) as error:
-            log.warning("cannot compare with the broker", reason=str(error))
-            self._reconcile_due = time.monotonic() + LOOK_INTERVAL
-            return
-        found = compare(state, orders, held, skip=scanner.busy)
-        for difference in found:
-            if difference not in self.differences:
-                log.warning(
-                    "ledger and broker differ",
-                    symbol=difference.symbol,
-                    kind=difference.kind,
-                    detail=difference.detail,
-                )
-        self.differences = found
-        scanner.locks = locks(found)
-        repairable = to_recover(found) & set(self._symbols)
-        scanner.recover |= repairable
-        scanner.impairment = ""
-        interval = self._options.reconcile_interval
-        # What is being repaired is looked at again soon, to be shown no longer than it lasts.
-        wait = min(LOOK_INTERVAL, interval) if repairable else interval
-        self._reconcile_due = time.monotonic() + wait
+        self.scanner.view = await self._risk.change_state("kill", *self._kill)
+        self._kill, self.scanner.kill = None, ""
 
     async def _failed(self, error: HftrayError) -> None:
         progress = self.progress
@@ -262,6 +274,7 @@ class ScanLoop:
     async def _finish(self, now: datetime) -> None:
         self.scanner.mark_equity(now)
         await self.scanner.outbox.flush()
+        await self._ledger.set_scanning(self.run.run_id, False)
         await self._ledger.finish_run(self.run.run_id, now)
         self.ended = True
 

@@ -23,7 +23,8 @@ class Step:
     before the strategies saw it. `history` and `forming` (the candle that ticks before this step
     have begun) warm an empty buffer, `roster` replaces the voters,
     `flatten` closes and forbids entries until a step comes without it, `recover` re-reads the
-    ledger first. `enter` brings no news: it lets the entry that the step before decided go ahead.
+    ledger first, `look_up` asks the broker about the order under way. `proceed` brings no news: it
+    lets an entry take its next step, to risk and then to the broker.
     """
 
     now: datetime
@@ -36,7 +37,8 @@ class Step:
     roster: tuple[int, list[dict[str, Any]]] | None = None
     flatten: str | None = None
     recover: bool = False
-    enter: bool = False
+    look_up: bool = False
+    proceed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +47,8 @@ class StepReport:
 
     `trouble` is what kept the step from being finished, `feed_fault` why prices are not trusted.
     `unready` means the market was not taken: the actor is new, has missed a candle, or was told to
-    recover, and wants the step again with history and roster. `wants_entry` means that an entry was
-    decided and waits for a step that says `enter`; the report of that one replaces this one.
+    recover, and wants the step again with history and roster. `wants_turn` means that an entry
+    waits for a step that says `proceed`; the report of that one replaces this one.
     """
 
     symbol: str
@@ -57,7 +59,7 @@ class StepReport:
     open_pnl: Decimal
     roster_version: int
     unready: bool = False
-    wants_entry: bool = False
+    wants_turn: bool = False
     traded: bool = False
     trouble: str = ""
     feed_fault: str = ""

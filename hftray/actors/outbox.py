@@ -5,6 +5,7 @@ Orders never pass here: risk writes those before anything is sent.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import date, datetime
 
 from hftray.actors.messages import StepReport
@@ -92,7 +93,7 @@ class Outbox:
             waiting += self._events
             self._events = waiting[-OUTBOX_LIMIT:]
             self.dropped += len(waiting) - len(self._events)
-            self.health = LedgerHealth(notes=(f"ledger away: {error}",))
+            self.health = replace(self.health, notes=(f"ledger away: {error}",))
             log.warning("ledger away", waiting=len(self._events), reason=str(error))
         except RejectError as error:
             # Written again it would be refused again, and hold up everything behind it.

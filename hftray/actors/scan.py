@@ -9,6 +9,7 @@ stop.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -27,6 +28,9 @@ from hftray.observe import logger
 from hftray.ports import Broker, Feed, MarketBatch
 
 log = logger("engine")
+
+
+MATCHING = 0.5  # seconds a scan waits to hear what the exchange filled
 
 
 class SymbolPort(Protocol):
@@ -92,8 +96,11 @@ class Scanner:
         self.conflated = 0
         self.roster: tuple[int, list[dict[str, Any]]] = (-1, [])
         self.impairment = ""  # why nothing should be opened
+        self.kill = ""  # why to close everything, before risk has it on record
         self.locks: dict[str, str] = {}  # symbol -> why nothing should be opened in it
         self.recover: set[str] = set()  # symbols to read the ledger again
+        self.look_up: set[str] = set()  # symbols to ask the broker about their order
+        self.acted: set[str] = set()  # symbols that had to do with an order since it was cleared
         self._broker, self._risk = broker, risk
         self._symbols = symbols
         self._history = history
@@ -170,7 +177,7 @@ class Scanner:
 
     async def _mark(self, batch: MarketBatch) -> RiskView:
         pnl = {name: report.open_pnl for name, report in self.reports.items()}
-        impairment = self.impairment or self.outbox.health.impairment
+        impairment = self.kill or self.impairment or self.outbox.health.impairment
         told, patience = (self.impairment, self.locks), self._pause(batch)
         view = await self._risk.mark(batch.now, pnl, impairment, self.locks, patience)
         self._marked = told
@@ -179,27 +186,33 @@ class Scanner:
     async def _match(self, batch: MarketBatch) -> dict[str, str]:
         """Show the batch to the exchange and take its news; what kept them away, if anything."""
         try:
-            if self._matching is not None and not await self._matched(batch):
+            # Whoever was not waited for the last time is not waited for again.
+            if self._matching is not None and not await self._matched(batch, 0.0):
                 return {"broker": "busy"}
             self._matching = asyncio.create_task(self._broker.on_market(batch))
-            return {} if await self._matched(batch) else {"broker": "busy"}
+            return {} if await self._matched(batch, MATCHING) else {"broker": "busy"}
         except (RetryError, UnknownOutcome) as error:
             if batch.candles:
                 raise  # fills come before decisions, and the candle comes again
+            self.look_up |= self._waiting_for_fills()
             return {"broker": str(error)}
 
-    async def _matched(self, batch: MarketBatch) -> bool:
+    async def _matched(self, batch: MarketBatch, patience: float) -> bool:
         """Wait for the exchange's answer, as long as others may wait for it."""
         task = self._matching
         assert task is not None
-        patience = None if batch.candles else self._timeout
-        done, _ = await asyncio.wait({task}, timeout=patience)
+        done, _ = await asyncio.wait({task}, timeout=None if batch.candles else patience)
         if not done:
             return False
         self._matching = None
         for report in task.result():
             self._owed.setdefault(report.symbol, []).append(report)
         return True
+
+    def _waiting_for_fills(self) -> set[str]:
+        """Symbols with an order under way: news of it may just have been lost."""
+        waiting = (Phase.ENTERING, Phase.EXITING)
+        return {name for name, report in self.reports.items() if report.phase in waiting}
 
     async def _open_day(self, batch: MarketBatch) -> None:
         days = {session.day for session in batch.sessions.values()}
@@ -222,6 +235,7 @@ class Scanner:
             if name not in busy and self._concerned(name, batch)
         }
         self.recover -= begun.keys()
+        self.look_up -= begun.keys()
         if begun:
             await asyncio.wait(begun.values(), timeout=patience)
             begun |= await self._enter(begun, batch.now, patience)
@@ -241,37 +255,53 @@ class Scanner:
             if why := self._troubles(report):
                 trouble[name] = why
             self.reports[name] = report
+            if report.traded or report.phase in (Phase.ENTERING, Phase.EXITING):
+                self.acted.add(name)
         return fresh, trouble
 
     async def _enter(
         self, steps: Mapping[str, asyncio.Task[StepReport]], now: datetime, patience: float | None
     ) -> dict[str, asyncio.Task[StepReport]]:
-        """Let entries go ahead once all exits have, one after the other in the symbols' order.
+        """Let entries go ahead once all exits have: to risk one by one, in the symbols' order.
 
-        So what risk has left for whom does not depend on which process was quicker.
+        So what risk has left for whom does not depend on which process was quicker. The broker is
+        asked by all at once.
         """
         begun: dict[str, asyncio.Task[StepReport]] = {}
-        before: asyncio.Task[StepReport] | None = None
+        before = asyncio.Event()
+        before.set()
         for name, task in steps.items():
-            if not task.done() or task.exception() or not task.result().wants_entry:
+            if not task.done() or task.exception() or not task.result().wants_turn:
                 continue
-            before = begun[name] = asyncio.create_task(self._turn(name, now, before))
+            after = asyncio.Event()
+            begun[name] = asyncio.create_task(self._turns(name, now, before, after, patience))
+            before = after
         if begun:
             await asyncio.wait(begun.values(), timeout=patience)
         return begun
 
-    async def _turn(
-        self, name: str, now: datetime, before: asyncio.Task[StepReport] | None
+    async def _turns(
+        self,
+        name: str,
+        now: datetime,
+        before: asyncio.Event,
+        after: asyncio.Event,
+        patience: float | None,
     ) -> StepReport:
-        if before is not None:
-            await asyncio.wait([before])
-        return await self._symbols[name].step(Step(now, enter=True))
+        symbol, turn = self._symbols[name], Step(now, proceed=True)
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(before.wait(), patience)
+            report = await symbol.step(turn)
+        finally:
+            after.set()
+        return await symbol.step(turn) if report.wants_turn else report
 
     def _concerned(self, name: str, batch: MarketBatch) -> bool:
         """Whether a step could change anything: not for a flat symbol without a candle of its own
         among the candles of others, which in a long replay spares most of the calls.
         """
-        wanted = batch.candles.keys() | self._owed.keys() | self.recover
+        wanted = batch.candles.keys() | self._owed.keys() | self.recover | self.look_up
         if not batch.candles or name in wanted:
             return True
         known = self.reports.get(name)
@@ -304,6 +334,7 @@ class Scanner:
         known = self.reports.get(name)
         stale = known is not None and known.roster_version != self.roster[0]
         halted = self.view is not None and self.view.state is RiskState.HALTED
+        told = self.kill or (self.view.reason or "halted" if halted and self.view else None)
         return Step(
             now=batch.now,
             session=batch.sessions.get(name),
@@ -311,6 +342,7 @@ class Scanner:
             tick=batch.ticks.get(name),
             candle=batch.candles.get(name),
             roster=self.roster if stale else None,
-            flatten=(self.view.reason or "halted") if halted and self.view else None,
+            flatten=told,
             recover=name in self.recover,
+            look_up=name in self.look_up,
         )

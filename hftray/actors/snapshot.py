@@ -1,6 +1,6 @@
 """What the API replicas hold of the engine: one immutable picture a scan.
 
-The field names are the wire's (docs/architecture.md, "Names on the wire"); money stays Decimal
+The field names are the wire's (docs/decisions.md, "Names on the wire"); money stays Decimal
 until the API writes it.
 """
 
@@ -11,11 +11,11 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from hftray.actors.messages import StepReport
+from hftray.actors.reconciler import Reconciler
 from hftray.actors.scan import Scanner, ScanOutcome
 from hftray.core.events import Signal
 from hftray.core.ledger import RunInfo
 from hftray.core.money import paisa
-from hftray.core.reconcile import Difference
 from hftray.core.risk_view import RiskView
 from hftray.core.rules import TradingRules
 
@@ -81,7 +81,7 @@ class Loop(Protocol):
     progress: Progress
     scanner: Scanner
     scanning: bool
-    differences: list[Difference]
+    reconciler: Reconciler
 
 
 def engine_status(run: RunInfo, loop: Loop, *, symbols: list[str]) -> dict[str, Any]:
@@ -129,9 +129,10 @@ def degraded(loop: Loop) -> list[str]:
         reasons.append(f"ledger: {outbox.waiting} events wait in the engine")
     if outbox.dropped:
         reasons.append(f"ledger: {outbox.dropped} events were dropped")
-    if loop.scanner.impairment:
-        reasons.append(f"engine: {loop.scanner.impairment}")
-    reasons += [f"{d.symbol}: {d.kind}: {d.detail}" for d in loop.differences]
+    reasons += [f"engine: {why}" for why in (loop.scanner.impairment,) if why and loop.scanning]
+    if loop.scanner.kill:
+        reasons.append("engine: the kill is obeyed, but not on record yet")
+    reasons += [f"{d.symbol}: {d.kind}: {d.detail}" for d in loop.reconciler.differences]
     if progress.outcome:
         reasons += [f"{name}: {why}" for name, why in sorted(progress.outcome.trouble.items())]
     return reasons

@@ -48,6 +48,8 @@ from hftray.strategies.ensemble import Ensemble
 
 log = observe.logger("symbol")
 
+TOO_LATE = "its turn did not come in time"
+
 
 class SymbolShell:
     """One symbol's engine with a real risk gate and broker around it."""
@@ -72,7 +74,8 @@ class SymbolShell:
         self._unknown = False  # what risk has on record may differ from what is believed here
         self._search: Search | None = None  # an order was sent, nobody knows what became of it
         self._clock = clock
-        self._wanted: OrderIntent | None = None  # an entry that waits for its turn
+        self._wanted: OrderIntent | None = None  # an entry that waits for its turn at risk
+        self._approved: Approval | None = None  # and one that waits for its turn at the broker
         self._signals: list[Signal] = []
         self._traded = False
         self._busy = asyncio.Lock()
@@ -85,7 +88,7 @@ class SymbolShell:
     async def step(self, step: Step) -> StepReport:
         """Take one scan's news; steps are handled one after the other, never interleaved."""
         async with self._busy:
-            if not step.enter:
+            if not step.proceed:
                 self._signals, self._traded = [], False
             self._refresh(step)
             if not self._ready:
@@ -94,8 +97,10 @@ class SymbolShell:
             try:
                 if self._epoch is None or self._unknown or step.recover:
                     await self._recover()
+                if step.look_up and self._engine.order is not None and self._search is None:
+                    self._search = Search(self._engine.order.reference, self._clock())
                 await self._look_up()
-                await (self._enter() if step.enter else self._take(step))
+                await (self._proceed() if step.proceed else self._take(step))
                 trouble = f"outcome unknown: {self._search.reference}" if self._search else ""
             except HftrayError as error:
                 # Another incarnation registered, risk was restarted, or it and this shell
@@ -141,7 +146,7 @@ class SymbolShell:
         self._epoch, state = await self._risk.register(self.symbol)
         position = next((p for p in state.positions if p.symbol == self.symbol), None)
         pending = next((t for t in state.pending if t.symbol == self.symbol), None)
-        self._search = self._wanted = None
+        self._search = self._wanted = self._approved = None
         if pending is None:
             self._engine.adopt(position, None, None)
         else:
@@ -167,16 +172,25 @@ class SymbolShell:
             self._search = None
             await self._carry_out(report)
 
-    async def _enter(self) -> None:
-        """Ask for the entry that was decided, now that every symbol's exits have gone first."""
-        intent, self._wanted = self._wanted, None
-        if intent is not None:
-            await self._order(intent)
+    async def _proceed(self) -> None:
+        """Let an entry take its next step, now that every symbol's exits have gone first.
+
+        Two steps, because risk is asked in a fixed order and the broker by all at once.
+        """
+        if self._wanted is not None:
+            intent, self._wanted = self._wanted, None
+            self._approved = await self._approval(intent)
+        elif self._approved is not None:
+            approval, self._approved = self._approved, None
+            await self._send(approval)
 
     async def _take(self, step: Step) -> None:
         if self._wanted is not None:
             self._wanted = None
-            await self._carry_out(Denial("its turn did not come in time"))
+            await self._carry_out(Denial(TOO_LATE))
+        if self._approved is not None:
+            self._lose_sight(self._approved.order.reference, TOO_LATE)
+            self._approved = None
         if step.session is not None and step.session != self._engine.session:
             await self._carry_out(SessionOpened(step.session))
         for report in step.reports:
@@ -206,16 +220,24 @@ class SymbolShell:
                     await self._settle(command)
 
     async def _order(self, intent: OrderIntent) -> None:
+        approval = await self._approval(intent)
+        if approval is not None:
+            await self._send(approval)
+
+    async def _approval(self, intent: OrderIntent) -> Approval | None:
         answer = await self._reserve(intent)
         await self._carry_out(answer)
         if not isinstance(answer, Approval):
             self._note(intent, f"denied: {answer.reason}")
-            return
+            return None
         self._note(intent, f"entry {intent.side} {answer.order.quantity}")
+        return answer
+
+    async def _send(self, approval: Approval) -> None:
         try:
-            report = await self._place(answer)
+            report = await self._place(approval)
         except UnknownOutcome as error:
-            self._lose_sight(answer.order.reference, str(error))
+            self._lose_sight(approval.order.reference, str(error))
         else:
             await self._carry_out(report)
 
@@ -278,7 +300,7 @@ class SymbolShell:
             open_pnl=engine.open_pnl(),
             roster_version=self._roster_version,
             unready=not self._ready,
-            wants_entry=self._wanted is not None,
+            wants_turn=self._wanted is not None or self._approved is not None,
             traded=self._traded,
             trouble=trouble,
             feed_fault=engine.feed_fault,

@@ -146,8 +146,8 @@ class World(Processes):
         if report.unready:
             history = [c for c in self.candles[process.name] if c.time < step.candle.time]
             report = await process.shell.step(replace(step, history=history, roster=ROSTER))
-        if report.wants_entry:
-            report = await process.shell.step(Step(step.now, enter=True))
+        while report.wants_turn:
+            report = await process.shell.step(Step(step.now, proceed=True))
         if heard and self.symbols[process.name] is process:
             self.reports[process.name] = report
 

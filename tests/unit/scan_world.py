@@ -294,21 +294,21 @@ class StubSymbol:
         self.free = asyncio.Event()
         self.free.set()
         self.fault: Exception | None = None
-        self.wants_entry = False
+        self.wants_turn = False
         self.log: list[tuple[str, str]] = []
 
     async def step(self, step: Step) -> StepReport:
-        self.log.append((self.name, "enter" if step.enter else "step"))
+        self.log.append((self.name, "turn" if step.proceed else "step"))
         self.steps.append(step)
         await self.free.wait()
         if self.fault is not None:
             raise self.fault
         final = step.candle is not None
         signal = Signal(self.name, Decision.HOLD, 0.0, {}, 1.0, step.now, step.now, final)
-        wants = self.wants_entry and not step.enter
+        wants = self.wants_turn and not step.proceed
         return StepReport(
             self.name, "FLAT", (signal,), None, 1.0, Decimal(0),
-            roster_version=-1, wants_entry=wants,
+            roster_version=-1, wants_turn=wants,
         )  # fmt: skip
 
 

@@ -169,8 +169,8 @@ class World:
         if report.unready:  # as a scan does; the roster is the one it has
             report = await shell.step(replace(step, history=earlier))
             self.troubles += filter(None, [report.trouble])
-        if report.wants_entry:  # its turn: no other symbol is there
-            report = await shell.step(Step(step.now, enter=True))
+        while report.wants_turn:  # its turn: no other symbol is there
+            report = await shell.step(Step(step.now, proceed=True))
             self.troubles += filter(None, [report.trouble])
         return report
 

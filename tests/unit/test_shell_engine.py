@@ -9,7 +9,13 @@ from engine_world import at, session
 from scan_world import FOUR, LIVELY, PATIENCE, CandleFeed, Market, Stepped, simulated
 
 from hftray.actors.loop import backoff
-from hftray.core.errors import IllegalTransition, LedgerUnavailable, NotFound, RetryError
+from hftray.core.errors import (
+    IllegalTransition,
+    LedgerUnavailable,
+    NotFound,
+    RetryError,
+    UnknownOutcome,
+)
 from hftray.core.orders import Leg, Order, Side, TradeStatus
 from hftray.core.risk_view import RiskState
 from hftray.ports_catalog import UserRow
@@ -260,6 +266,37 @@ async def test_kill_while_stopped_and_flat_starts_nothing(house):
     assert house.market.trades == []
 
 
+async def test_a_kill_while_a_stop_is_under_way_still_closes_everything(house):
+    await house.engine.start()
+    await house.until_held()
+    await house.feed.idle()
+    stopping = asyncio.create_task(house.engine.stop())
+    await asyncio.sleep(0)  # the loop is told to end, and is still in its last scan
+    killing = asyncio.create_task(house.engine.kill("enough", "anita"))
+    await house.feed.allow(10)
+    await stopping
+    assert (await killing)["running"] is True
+    await ended(house)
+    assert await house.held() == []
+
+
+@pytest.mark.parametrize("error", [LedgerUnavailable, UnknownOutcome])
+async def test_a_kill_that_cannot_be_recorded_is_obeyed_and_recorded_later(house, error):
+    await house.engine.start()
+    await house.until_held()
+    house.market.risk.fail("change_state", error, times=4)
+    status = await house.engine.kill("enough", "anita")
+    assert any("not on record yet" in line for line in status["degraded"])
+    entries = [t for t in house.market.trades if t.leg is Leg.ENTRY]
+    await house.scans(8)
+    assert await house.held() == []
+    assert [t for t in house.market.trades if t.leg is Leg.ENTRY] == entries
+    states = [(e.state, e.reason) for e in house.market.ledger.store.risk_events]
+    assert ("HALTED", "enough") in states
+    assert house.status["risk_state"] == "HALTED"
+    assert house.status["degraded"] == []
+
+
 # Accounts
 
 
@@ -318,6 +355,39 @@ async def test_the_first_users_run_is_continued_when_he_comes_back(house):
     await house.scans(2)
     assert house.status["session"]["market_time"] > at(3)
     assert house.status["initial_capital"] == 100_000
+
+
+@pytest.mark.parametrize("actor", ["risk", "broker"])
+async def test_a_change_of_user_that_got_stuck_trades_for_nobody_until_it_is_repeated(house, actor):
+    add_user(house.market, "bina")
+    await house.engine.start()
+    await house.scans(2)
+    getattr(house.market, actor).fail("use_run", UnknownOutcome)
+    changing = asyncio.create_task(house.engine.start("bina", Decimal(50_000)))
+    await house.feed.allow(1)
+    with pytest.raises(UnknownOutcome):
+        await changing
+    assert house.status["running"] is False
+    status = await house.engine.start("bina", Decimal(50_000))
+    await house.until_held()
+    traded = {t.run_id for t in house.market.trades}
+    assert traded == {status["run_id"]} != {house.market.run.run_id}
+    book = house.market.books[status["run_id"]]
+    assert {r.reference for r in await book.reports()} == {t.reference for t in house.market.trades}
+
+
+async def test_an_engine_that_comes_back_stopped_knows_whose_account_it_is(house):
+    add_user(house.market, "bina")
+    changing = asyncio.create_task(house.engine.start("bina", Decimal(50_000)))
+    await house.feed.allow(1)
+    await changing
+    await house.stop()
+    await house.engine.kill("enough", "anita")
+    second = house.market.engine()
+    await second.rejoin()
+    status = second._status()
+    assert (status["user_id"], status["running"]) == ("bina", False)
+    assert status["risk_state"] == "HALTED"
 
 
 async def test_an_unknown_user_is_refused_and_the_old_one_goes_on(house):
@@ -508,7 +578,7 @@ async def test_nothing_is_opened_before_the_books_were_compared(house):
     assert house.market.trades == []
     assert any("not compared with the broker" in line for line in house.status["degraded"])
     house.market.broker._faults.clear()
-    house.engine._loop._reconcile_due = 0.0  # it is asked again after a second
+    house.engine._loop.reconciler._due = 0.0  # it is asked again after a second
     await house.until_held()
     assert house.status["degraded"] == []
 
@@ -518,13 +588,44 @@ async def test_a_foreign_position_locks_its_symbol_until_it_is_gone(house):
     await house.engine.start()
     await house.scans(1)
     await house.market.exchange.place(foreign)
-    await house.scans(3)
+    await house.scans(5)
     kinds = [line.split(": ")[:2] for line in house.status["degraded"]]
     assert kinds == [["TCS", "unknown order"], ["TCS", "foreign position"]]
     _, picture = await house.engine.snapshot()
     assert set(picture["risk"]["locks"]) == {"TCS"}
     await house.scans(300)
     assert {t.symbol for t in house.market.trades} == set(FOUR) - {"TCS"}
+
+
+async def test_a_broker_that_is_slow_to_show_its_book_holds_up_no_scan(house):
+    await house.engine.start()
+    await house.scans(2)
+    answer = asyncio.Event()
+    plain = house.market.exchange.reports
+
+    async def slow():
+        await answer.wait()
+        return await plain()
+
+    house.market.exchange.reports = slow
+    await house.scans(40)
+    assert house.status["scans"] == 42
+    answer.set()
+    await house.scans(3)
+    assert house.status["degraded"] == []
+
+
+async def test_what_was_filled_in_an_answer_that_got_lost_is_asked_for(house):
+    await house.engine.start()
+    house.engine._loop.reconciler._interval = 10**6
+    for _ in range(300):
+        await house.scans(1)
+        if any(r.phase == "ENTERING" for r in house.engine._loop.scanner.reports.values()):
+            break
+    house.market.broker.fail("on_market", UnknownOutcome, after=True)
+    await house.scans(2)
+    assert house.status["open_positions"] >= 1
+    await house.market.check_books()
 
 
 async def test_a_fill_whose_report_was_lost_is_found_by_comparing(house):

@@ -404,7 +404,7 @@ async def test_entries_wait_for_everybodys_exits_and_go_in_the_symbols_order():
     scanner, symbols, _ = await stub_scanner()
     log = []
     for symbol in symbols.values():
-        symbol.log, symbol.wants_entry = log, True
+        symbol.log, symbol.wants_turn = log, True
     slow = symbols["TCS"]
     slow.free.clear()
     scan = asyncio.create_task(scanner.scan())
@@ -412,7 +412,7 @@ async def test_entries_wait_for_everybodys_exits_and_go_in_the_symbols_order():
     assert log == [("TCS", "step"), ("ITC", "step")]  # the quick one does not go ahead
     slow.free.set()
     outcome = await scan
-    assert log[2:] == [("TCS", "enter"), ("ITC", "enter")]
+    assert log[2:] == [("TCS", "turn"), ("ITC", "turn")]
     assert len(outcome.signals) == 2  # each symbol's newest report counts, once
 
 

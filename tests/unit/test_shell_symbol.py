@@ -139,17 +139,17 @@ async def test_steps_are_taken_one_after_the_other(world):
     reports = await asyncio.gather(*(shell.step(step) for step in steps))
     assert [len(report.signals) for report in reports] == [1, 1, 1]
     assert world.rows() == []
-    await shell.step(Step(at(20), enter=True))
+    await shell.step(Step(at(20), proceed=True))
     assert world.rows() == [(ENTRY, PENDING, 0)]
 
 
 async def test_an_entry_waits_for_its_turn_and_is_dropped_when_that_does_not_come(world):
     shell = await world.begin(on_bar(1, BUY))
     report = await shell.step(Step(at(10), session(), candle=bar(1, DECIDING)))
-    assert (report.wants_entry, report.signals[-1].action) == (True, "enter")
+    assert (report.wants_turn, report.signals[-1].action) == (True, "enter")
     report = await shell.step(Step(at(15), session(), candle=bar(2, FLAT_BAR)))
-    assert (report.wants_entry, report.phase, world.rows()) == (False, "FLAT", [])
-    assert (await shell.step(Step(at(15), enter=True))).phase == "FLAT"
+    assert (report.wants_turn, report.phase, world.rows()) == (False, "FLAT", [])
+    assert (await shell.step(Step(at(15), proceed=True))).phase == "FLAT"
 
 
 async def test_a_roster_that_cannot_be_used_keeps_the_voters_and_says_so(world):
