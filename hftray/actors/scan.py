@@ -254,8 +254,8 @@ class Scanner:
             fresh.append(report)
             if why := self._troubles(report):
                 trouble[name] = why
-            self.reports[name] = report
-            if report.traded or report.phase in (Phase.ENTERING, Phase.EXITING):
+            before, self.reports[name] = self.reports.get(name), report
+            if report.traded or before is None or before.phase != report.phase:
                 self.acted.add(name)
         return fresh, trouble
 
