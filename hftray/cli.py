@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 
 from hftray import __version__, launch, remote
+from hftray.commands import backtest, check, note, sweep
 from hftray.core.errors import RetryError, StopError
 from hftray.layers import DEFAULTS
 from hftray.remote import require_running
@@ -20,7 +21,9 @@ from hftray.settings import Settings
 from hftray.terminal import ConfigFile, DataDir, console, load_layers, readable_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-app.add_typer(remote.commands)
+for group in (remote, backtest, sweep, note):
+    app.add_typer(group.commands)
+app.add_typer(check.commands, name="check")
 
 STOP_PATIENCE = 60.0  # seconds `hftray down` waits
 
@@ -39,6 +42,9 @@ def up(
     host: Annotated[str | None, typer.Option(help="Address of the API.")] = None,
     port: Annotated[int | None, typer.Option(help="Port of the API.")] = None,
     data_dir: DataDir = None,
+    strategy_file: Annotated[
+        list[Path] | None, typer.Option(help="A Python file with strategies of your own.")
+    ] = None,
     strict: Annotated[
         bool | None, typer.Option("--strict", help="Replay: stop at the first malformed row.")
     ] = None,
@@ -56,6 +62,7 @@ def up(
             replay__data=data.expanduser().absolute() if data else None,
             replay__speed=speed,
             replay__strict=strict,
+            strategies__files=[str(path) for path in strategy_file] if strategy_file else None,
             simulation__speed=speed,
             simulation__seed=seed,
             server__host=host,
@@ -228,7 +235,7 @@ def _leaves(data: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
 
             yield name, masked(value.get_secret_value())
         else:
-            yield name, ", ".join(value) if isinstance(value, tuple) else value
+            yield name, ", ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def _from(env: Mapping[str, str]) -> list[tuple[str, str, Any]]:
                 found.append((name, ENVIRONMENT[name], value))
         elif name.startswith("HFTRAY_"):
             key = name.removeprefix("HFTRAY_").lower().replace("__", ".")
-            is_list = key == "symbols"
+            is_list = key in ("symbols", "strategies.files")
             found.append((name, key, value.split(",") if is_list else value or None))
     return found
 

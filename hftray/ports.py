@@ -10,6 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
+from hftray.core.candles import Candles
 from hftray.core.ledger import LedgerEvent, LedgerHealth, RunInfo, RunState
 from hftray.core.market import Candle, Instrument, Tick
 from hftray.core.orders import (
@@ -64,6 +65,19 @@ class Feed(Protocol):
         self, symbol: str, count: int, before: datetime | None = None
     ) -> list[Candle]:
         """Up to `count` closed candles that closed by `before` (default: now), oldest first."""
+        ...
+
+    async def columns(
+        self, symbol: str, first: datetime, before: datetime, warm_up: int = 0
+    ) -> Candles:
+        """Closed candles that open from `first` on and close by `before`, whatever "now" is.
+
+        Up to `warm_up` earlier ones come in front of them. NotFound, DataError.
+        """
+        ...
+
+    async def span(self, symbol: str) -> tuple[date, date] | None:
+        """The first and the last day that have candles; None when there is no such bound."""
         ...
 
     async def forming(self, symbol: str, before: datetime) -> Candle | None:

@@ -5,7 +5,7 @@ otherwise. Reads that serve many runs take `run_id`; None means every run.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Protocol, TypedDict
 
@@ -222,6 +222,10 @@ class CatalogPort(Protocol):
         self, wanted: TradeFilter, *, limit: int = 100, offset: int = 0
     ) -> list[TradeRow]:
         """Trades by time, newest first."""
+        ...
+
+    async def session_trades(self, run_id: int, day: date) -> list[TradeRecord]:
+        """Every executed order of a run's trading day, oldest first; none recorded by hand."""
         ...
 
     async def get_trade(self, trade_id: int) -> TradeRow:

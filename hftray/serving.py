@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from hftray import __version__, observe
 from hftray.actors import handles
 from hftray.layers import load
+from hftray.strategies.plugins import load_plugins
 from hftray.wiring import (
     Plan,
-    build_book,
+    backtest_terms,
     build_catalog,
-    build_feed,
     plan,
     prepare_database,
     start_actors,
@@ -28,15 +28,15 @@ class ApiReplica:
         from hftray.api.app import create_app
         from hftray.api.dependencies import ApiSettings, Services
         from hftray.api.engine_desk import EngineDesk
-        from hftray.backtest.runner import run_backtest
+        from hftray.backtest.runner import answers
         from hftray.storage.database import connect
 
         observe.configure()
+        load_plugins(chosen.strategy_files)
         settings = chosen.settings
         catalog = build_catalog(settings, connect(chosen.database_url))
-        feed = partial(build_feed, settings, chosen.start_day)
-        rules, slippage = settings.trading_rules(), settings.simulation.slippage_bps
-        backtest = partial(run_backtest, feed, partial(build_book, settings), rules, slippage)
+        terms = backtest_terms(settings, chosen.start_day, chosen.strategy_files)
+        backtest = partial(answers, terms)
         desk = EngineDesk(settings.symbols, catalog, backtest)
         await desk.follow()
         token = settings.server.api_token

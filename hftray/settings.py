@@ -106,6 +106,17 @@ class ReplaySection(Section):
     common_sessions: bool
 
 
+class StrategySection(Section):
+    """Strategies that are not part of hftray."""
+
+    files: tuple[Path, ...]
+
+    @field_validator("files")
+    @classmethod
+    def _absolute(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(path.expanduser().absolute() for path in value)
+
+
 class ServerSection(Section):
     """The REST API."""
 
@@ -152,6 +163,7 @@ class Settings(Section):
     engine: EngineSection
     simulation: SimulationSection
     replay: ReplaySection
+    strategies: StrategySection
     server: ServerSection
     storage: StorageSection
     groww: GrowwSection = GrowwSection()

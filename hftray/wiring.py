@@ -7,9 +7,9 @@ should load only what it needs.
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +28,15 @@ from hftray.core.session import IST
 from hftray.layers import default_file, read_yaml
 from hftray.ports import Broker, Feed, Ledger
 from hftray.settings import Settings
+from hftray.strategies.plugins import StrategyFile, load_plugins, read_plugins
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from hftray.adapters.calendar import SessionCalendar
+    from hftray.adapters.instruments import Listings
+    from hftray.backtest.runner import Terms
+    from hftray.core.charges import ChargeSchedule
     from hftray.storage.catalog import Catalog
 
 
@@ -46,6 +51,7 @@ class Plan:
     instruments: Mapping[str, Instrument]
     start_day: date
     feed_interval: float
+    strategy_files: tuple[StrategyFile, ...] = ()
     database_url: str = field(default="", repr=False)
 
     @property
@@ -72,6 +78,8 @@ async def plan(settings: Settings, *, any_symbols: bool = False) -> Plan:
     `any_symbols`: nobody asked for certain symbols, so a replay plays those of the settings that
     its data has, or else all that it has.
     """
+    files = read_plugins(settings.strategies.files)
+    load_plugins(files)  # here first, so that a mistake shows before anything starts
     mode = settings.effective_mode
     if mode in ("paper", "live"):
         raise ConfigError(
@@ -94,16 +102,12 @@ async def plan(settings: Settings, *, any_symbols: bool = False) -> Plan:
             f"known are {', '.join(sorted(known))}"
         )
     chosen = {symbol: known[symbol] for symbol in wanted}
-    return Plan(settings, chosen, start_day, feed.interval)
+    return Plan(settings, chosen, start_day, feed.interval, files)
 
 
 def build_feed(settings: Settings, start_day: date) -> Feed:
     """The market of the mode."""
-    from hftray.adapters.calendar import SessionCalendar
-    from hftray.adapters.instruments import Listings
-
-    listings = Listings.from_mapping(read_yaml(default_file("instruments.yaml")))
-    calendar = SessionCalendar.from_mapping(read_yaml(default_file("sessions.yaml")))
+    listings, calendar = exchange_tables()
     rules = settings.trading_rules().session
     if settings.effective_mode == "replay":
         from hftray.adapters.replay import ReplayFeed
@@ -132,6 +136,18 @@ def build_feed(settings: Settings, start_day: date) -> Feed:
         rules=rules,
         candle_minutes=settings.signals.candle_minutes,
         ticks_per_candle=settings.simulation.ticks_per_candle,
+    )
+
+
+@cache
+def exchange_tables() -> tuple["Listings", "SessionCalendar"]:
+    """Shares and hours, from config/; read once a process, for it takes a fifth of a second."""
+    from hftray.adapters.calendar import SessionCalendar
+    from hftray.adapters.instruments import Listings
+
+    return (
+        Listings.from_mapping(read_yaml(default_file("instruments.yaml"))),
+        SessionCalendar.from_mapping(read_yaml(default_file("sessions.yaml"))),
     )
 
 
@@ -165,16 +181,38 @@ def build_book(
     settings: Settings, instruments: Mapping[str, Instrument], run: RunInfo, epoch_floor: int
 ) -> RiskBook:
     """An empty risk book of a run."""
-    from hftray.core.charges import ChargeSchedule
-
     rules = settings.trading_rules()
+    candle = timedelta(minutes=rules.signals.candle_minutes)
     return RiskBook(
         run=run,
         limits=rules.risk,
         exits=rules.exits,
-        charges=ChargeSchedule.from_mapping(read_yaml(default_file("charges.yaml"))),
+        charges=charge_schedule(),
         instruments=instruments,
         epoch_floor=epoch_floor,
+        max_intent_age=candle + timedelta(seconds=rules.feed.future_tolerance_seconds),
+    )
+
+
+def charge_schedule() -> "ChargeSchedule":
+    """The dated charges of config/charges.yaml. ConfigError."""
+    from hftray.core.charges import ChargeSchedule
+
+    return ChargeSchedule.from_mapping(read_yaml(default_file("charges.yaml")))
+
+
+def backtest_terms(
+    settings: Settings, start_day: date, strategy_files: tuple[StrategyFile, ...] = ()
+) -> "Terms":
+    """What backtests of the mode's market are played on."""
+    from hftray.backtest.runner import Terms
+
+    return Terms(
+        build_feed=partial(build_feed, settings, start_day),
+        rules=settings.trading_rules(),
+        charges=charge_schedule(),
+        slippage_bps=settings.simulation.slippage_bps,
+        strategy_files=strategy_files,
     )
 
 
@@ -244,7 +282,8 @@ async def start_actors(chosen: Plan, build_broker: BuildBroker = build_broker) -
     symbols = {}
     for symbol, instrument in chosen.instruments.items():
         name = handles.symbol_actor(symbol)
-        handles.create(name, SymbolShell, instrument, rules, risk, broker, spread=True)
+        parts = (instrument, rules, risk, broker, chosen.strategy_files)
+        handles.create(name, SymbolShell, *parts, spread=True)
         symbols[symbol] = handles.SymbolHandle(name)
     handles.create(
         handles.ENGINE,

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,9 +10,13 @@ from typing import Any
 import httpx
 from fastapi import FastAPI
 
+from hftray.actors.jobs import Job
 from hftray.api.app import create_app
 from hftray.api.dependencies import ApiSettings, Services
-from hftray.api.desk import BacktestOrder, EngineSnapshot
+from hftray.api.desk import EngineSnapshot
+from hftray.backtest.answer import answer_of
+from hftray.backtest.order import BacktestOrder
+from hftray.backtest.outcome import Outcome
 from hftray.core.errors import NotFound
 from hftray.core.events import Decision, Signal
 from hftray.core.ledger import (
@@ -26,6 +30,7 @@ from hftray.core.ledger import (
 from hftray.core.market import Candle
 from hftray.core.orders import Leg, Side, TradeStatus
 from hftray.core.position import Position
+from hftray.core.rules import TradingRules
 from hftray.testing.memory_catalog import MemoryCatalog
 from hftray.testing.memory_ledger import MemoryLedger
 
@@ -68,6 +73,7 @@ class FakeDesk:
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
         self.failure: Exception | None = None
+        self.jobs: dict[str, Job] = {}
         log = [wire(signal("RELIANCE", minute)) for minute in range(600, 0, -1)]
         self.picture: EngineSnapshot = {
             "run_id": 1,
@@ -129,25 +135,24 @@ class FakeDesk:
         self.calls.append(("strategies_changed",))
         self._maybe_fail()
 
-    async def backtest(self, order: BacktestOrder) -> dict[str, Any]:
-        self.calls.append(("backtest", order))
-        return {
-            "symbol": order.symbol,
-            "strategy": order.strategy,
-            "start_date": order.start_date,
-            "end_date": order.end_date,
-            "initial_capital": order.initial_capital,
-            "final_capital": D("100100"),
-            "candles": 3000,
-            "metrics": {
-                "trades": 0, "wins": 0, "losses": 0, "win_rate": None, "profit_factor": None,
-                "average_win": None, "average_loss": None, "expectancy": None,
-                "net_pnl": D(100), "total_return_percent": 0.1, "max_drawdown": D(0),
-                "max_drawdown_percent": 0.0, "sharpe": None,
-            },
-            "trades": [],
-            "equity_curve": [{"time": NOON, "equity": D("100100")}],
-        }  # fmt: skip
+    async def backtest(self, order: BacktestOrder, patience: float) -> Job:
+        """Without patience the job stays under way."""
+        self._maybe_fail()
+        self.calls.append(("backtest", order, patience))
+        job_id = f"{len(self.calls):016x}"
+        if patience > 0:
+            return Job(job_id, "done", 1.0, backtest_answer(order))
+        self.jobs[job_id] = Job(job_id, "running", 0.25)
+        return self.jobs[job_id]
+
+    async def backtest_job(self, job_id: str) -> Job:
+        if job_id not in self.jobs:
+            raise NotFound(f"no backtest {job_id}")
+        return self.jobs[job_id]
+
+    async def cancel_backtest(self, job_id: str) -> None:
+        await self.backtest_job(job_id)
+        del self.jobs[job_id]
 
     def _told(self, *call: Any, **changes: Any) -> dict[str, Any]:
         self._maybe_fail()
@@ -158,6 +163,15 @@ class FakeDesk:
     def _maybe_fail(self) -> None:
         if self.failure is not None:
             raise self.failure
+
+
+def backtest_answer(order: BacktestOrder) -> dict[str, Any]:
+    """The answer to an order on a market without candles, but with a paid-up account."""
+    open_fields = {"interval": 5, "slippage_bps": 2.0}
+    missing = {name: v for name, v in open_fields.items() if getattr(order, name) is None}
+    outcome = Outcome(curve=[(NOON, D("100100"))])
+    answer = answer_of(replace(order, **missing), TradingRules(), [], outcome)
+    return answer | {"final_capital": D("100100")}
 
 
 def _candle(symbol: str, index: int) -> Candle:

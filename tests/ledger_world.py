@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from hftray.core.errors import LedgerUnavailable
+from hftray.core.errors import LedgerUnavailable, NotFound
 from hftray.core.events import Decision, Signal
 from hftray.core.ledger import (
     EquityMarked,
@@ -31,12 +31,16 @@ SYMBOLS = ("INFY", "SBIN", "TCS")
 
 
 class Switch:
-    """A ledger's stand-in: `on = False` and it is away; `lose_answers` writes and says nothing."""
+    """A ledger's stand-in: `on = False` and it is away; `lose_answers` writes and says nothing.
+
+    Events whose id begins with one of `refused` are never taken.
+    """
 
     def __init__(self, inner: Any) -> None:
         self.inner = inner
         self.on = True
         self.lose_answers = 0
+        self.refused: tuple[str, ...] = ()
         self.appends: list[list[LedgerEvent]] = []
 
     def __getattr__(self, method: str) -> Any:
@@ -48,11 +52,15 @@ class Switch:
 
         return call
 
-    async def append(self, events: Sequence[LedgerEvent]) -> LedgerHealth:
+    async def append(
+        self, events: Sequence[LedgerEvent], term: int | None = None, *, owner: str = ""
+    ) -> LedgerHealth:
         await asyncio.sleep(0)
         if not self.on:
             raise LedgerUnavailable("append: switched off")
-        health: LedgerHealth = await self.inner.append(events)
+        if any(event.event_id.startswith(self.refused) for event in events):
+            raise NotFound("its user does not exist")
+        health: LedgerHealth = await self.inner.append(events, term, owner=owner)
         self.appends.append(list(events))
         if self.lose_answers:
             self.lose_answers -= 1
@@ -73,6 +81,7 @@ class History:
     day: date | None = None
     minute: int = 0
     orders: int = 0
+    risk_changes: int = 0
     pending: dict[str, TradeRecord] = field(default_factory=dict)  # by symbol
     held: dict[str, Position] = field(default_factory=dict)
     today: list[LedgerEvent] = field(default_factory=list)
@@ -197,7 +206,10 @@ class History:
 
     def _risk(self, detail: int) -> RiskStateChanged:
         state = ("ACTIVE", "REDUCING", "HALTED")[detail % 3]
-        return RiskStateChanged(self.run_id, state, f"why {detail}", "anita", self.now)
+        self.risk_changes += 1
+        return RiskStateChanged(
+            self.run_id, state, f"why {detail}", "anita", self.now, self.risk_changes
+        )
 
     def _scanning(self, detail: int) -> ScanningSet:
         return ScanningSet(self.run_id, detail % 4 == 0, self.now)

@@ -7,17 +7,18 @@ idempotent appends surface as RetryError.
 
 import asyncio
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import lru_cache, partial
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from hftray.actors.jobs import Job, JobShell
 from hftray.actors.messages import Step, StepReport
 from hftray.core.errors import (
-    ConfigError,
     HftrayError,
     LedgerUnavailable,
     RetryError,
@@ -42,6 +43,7 @@ log = logger("handles")
 
 NAMESPACE = "hftray"
 ENGINE, RISK, PERSISTENCE, BROKER = "engine", "risk", "persistence", "broker"
+BACKTESTS = "backtests"
 LONG_LIVED = {"lifetime": "detached", "max_restarts": -1, "max_task_retries": 0}
 # Actors whose files lie on the head node's disk, and their neighbours, stay there.
 ON_HEAD = {"resources": {"node:__internal_head__": 0.001}}
@@ -324,43 +326,79 @@ class EngineHandle(Named):
         return await self.ask("snapshot", known, patience)
 
 
-async def run_task(function: Any, *args: Any) -> Any:
-    """Run a function on any worker of the cluster and await its result."""
-    task: Any = ray.remote(_call)  # Ray takes functions, not partials
+class BacktestsHandle(Named):
+    """The jobs of `actors.jobs`, kept by an actor that begins to live when it is first asked.
+
+    `steps` is a generator function, run on any worker: it yields floats, the share that is done,
+    and at last the result.
+    """
+
+    def __init__(self, steps: Callable[..., Iterator[Any]]) -> None:
+        super().__init__(BACKTESTS)
+        self._steps = steps
+
+    async def run(self, *arguments: Any, patience: float) -> Job:
+        """Start a job and wait for it so long. RetryError when there are too many."""
+        self._begin()
+        waiting = patience + CALL_TIMEOUT
+        return await self.ask("run", arguments, patience, patience=waiting)
+
+    async def look(self, job_id: str) -> Job:
+        """How far a job is. NotFound."""
+        self._begin()
+        return await self.ask("look", job_id)
+
+    async def cancel(self, job_id: str) -> None:
+        """End a job and forget it. NotFound."""
+        self._begin()
+        await self.ask("cancel", job_id)
+
+    def _begin(self) -> None:
+        if self._handle is None:
+            actor: Any = ray.remote(JobShell)
+            options = {"name": self.name, "namespace": NAMESPACE, "num_cpus": 0, **ON_HEAD}
+            self._handle = actor.options(**options, **LONG_LIVED, get_if_exists=True).remote(
+                partial(stream_task, self._steps)
+            )
+
+
+async def stream_task(function: Any, *args: Any) -> AsyncGenerator[Any, None]:
+    """Run a generator function on any worker; its items as they come. Closing it ends the task."""
+    task: Any = ray.remote(_each)
+    items = task.options(num_cpus=0, num_returns="streaming").remote(function, *args)
     try:
-        return await task.options(num_cpus=0).remote(function, *args)
+        async for item in items:
+            yield await item
     except RayTaskError as error:
         if isinstance(error.cause, HftrayError):
             raise error.cause from None
         raise
+    finally:
+        ray.cancel(items)  # nothing happens to one that has ended
 
 
 class Workers:
-    """Actors of one class over the cluster, all made of the same arguments, for calls that only
-    compute: Ray repeats those of an actor that died on another one.
+    """A callable on every worker of the cluster, made of one class and the same arguments.
 
-    The arguments go to the object store once. What an actor keeps between calls (a cache) is its
-    own. HftrayError of a call is raised by `take`.
+    The arguments go to the object store once; what a callable keeps between calls (a cache) is its
+    own. Calls must only compute: those of a worker that died are made again on another one.
+    HftrayError of a call is raised by `take`. Calls nobody waits for are best left to run out:
+    cancelling one that is just ending aborts the whole process (Ray 2.60).
     """
 
-    QUEUED = 2  # calls an actor holds, so that it need not wait for the next one
-
-    def __init__(self, shell: type, count: int, *arguments: Any) -> None:
-        """ConfigError when the cluster has no `count` cores."""
-        cores = int(ray.cluster_resources().get("CPU", 0))
-        if count > cores:
-            raise ConfigError(f"--workers {count}: the Ray cluster has {cores} cores")
+    def __init__(self, shell: type, count: int | None, *arguments: Any) -> None:
+        """At most `count` calls at a time, or as many as there are cores."""
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        self._most = 2 * (count or cores)  # so that a worker need not wait for its next call
         self._shared = [ray.put(argument) for argument in arguments]
-        actor: Any = ray.remote(shell)
-        options = {"num_cpus": 1, "max_restarts": -1, "max_task_retries": -1}
-        actors = [actor.options(**options).remote(*self._shared) for _ in range(count)]
-        self._idle = actors * self.QUEUED
-        self._calls: dict[Any, Any] = {}  # answer to come: the actor asked
+        self._task: Any = ray.remote(num_cpus=1, max_retries=-1)(_call_kept)
+        self._shell = shell
+        self._calls: list[Any] = []
 
     @property
     def free(self) -> bool:
         """Whether another call is welcome now."""
-        return bool(self._idle)
+        return len(self._calls) < self._most
 
     @property
     def busy(self) -> bool:
@@ -368,14 +406,12 @@ class Workers:
         return bool(self._calls)
 
     def submit(self, *arguments: Any) -> None:
-        """Call `play` of the actor that has waited longest."""
-        actor = self._idle.pop(0)
-        self._calls[actor.play.remote(*arguments)] = actor
+        """Call it on some worker."""
+        self._calls.append(self._task.remote(self._shell, self._shared, *arguments))
 
     def take(self) -> Any:
         """The answer to some call, as soon as there is one."""
-        (ready,), _ = ray.wait(list(self._calls), num_returns=1)
-        self._idle.append(self._calls.pop(ready))
+        (ready,), self._calls = ray.wait(self._calls, num_returns=1)
         try:
             return ray.get(ready)
         except RayTaskError as error:
@@ -383,12 +419,16 @@ class Workers:
                 raise error.cause from None
             raise
 
-    def close(self) -> None:
-        """End the actors, whatever they are at."""
-        for actor in {*self._idle, *self._calls.values()}:
-            ray.kill(actor)
-        self._calls.clear()
+
+def _call_kept(shell: type, shared: list[Any], *arguments: Any) -> Any:
+    return _kept(shell, *shared)(*arguments)
 
 
-def _call(function: Any, *args: Any) -> Any:
-    return function(*args)
+@lru_cache(maxsize=1)
+def _kept(shell: type, *shared: Any) -> Any:
+    """One for the process, which outlives its calls."""
+    return shell(*ray.get(list(shared)))
+
+
+def _each(function: Any, *args: Any) -> Iterator[Any]:
+    yield from function(*args)

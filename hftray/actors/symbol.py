@@ -13,7 +13,7 @@ This process imports no pandas and no SQLAlchemy; keep it so.
 import asyncio
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hftray import observe
@@ -45,6 +45,7 @@ from hftray.core.recovery import Search, intent_of, order_of
 from hftray.core.rules import TradingRules
 from hftray.ports import Broker, RiskGate
 from hftray.strategies.ensemble import Ensemble
+from hftray.strategies.plugins import StrategyFile, load_plugins
 
 log = observe.logger("symbol")
 
@@ -60,9 +61,11 @@ class SymbolShell:
         rules: TradingRules,
         risk: RiskGate,
         broker: Broker,
+        strategy_files: Sequence[StrategyFile] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         observe.configure()
+        load_plugins(strategy_files)
         self._engine = SymbolEngine(instrument, rules, Ensemble([], rules.signals.threshold))
         self._threshold = rules.signals.threshold
         self._risk = risk

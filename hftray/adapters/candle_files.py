@@ -93,25 +93,30 @@ def read_candles(symbol: str, path: Path, *, strict: bool) -> CandleFile:
         return CandleFile(symbol, whole, lines_read, rejected)
     candles: list[Candle] = []
     lines: list[int] = []
-    for line, values in _rows(path):
-        candle = _candle(symbol, values)
-        if isinstance(candle, Candle) and candles and candle.time <= candles[-1].time:
-            candle = f"candle of {candle.time.isoformat()} is not newer than the one before"
-        if isinstance(candle, str):
-            rejected.add(line, candle, strict=strict)
-            continue
-        candles.append(candle)
-        lines.append(line)
+    for line, row in candle_rows(symbol, path):
+        if isinstance(row, str):
+            rejected.add(line, row, strict=strict)
+        elif candles and row.time <= candles[-1].time:
+            reason = f"candle of {row.time.isoformat()} is not newer than the one before"
+            rejected.add(line, reason, strict=strict)
+        else:
+            candles.append(row)
+            lines.append(line)
     return CandleFile(symbol, Candles.of(candles), lines, rejected)
 
 
 def first_candle(symbol: str, path: Path) -> Candle:
     """The first sound candle of a file, read without the rest. DataError when there is none."""
-    for _, values in _rows(path):
-        candle = _candle(symbol, values)
+    for _, candle in candle_rows(symbol, path):
         if isinstance(candle, Candle):
             return candle
     raise DataError(f"{path}: no usable candle")
+
+
+def candle_rows(symbol: str, path: Path) -> Iterator[tuple[int, Candle | str]]:
+    """Every row by its line: the candle, or what is wrong with it. DataError for the file."""
+    for line, values in _rows(path):
+        yield line, _candle(symbol, values)
 
 
 def _sound_columns(path: Path) -> Candles | None:

@@ -1,15 +1,17 @@
 """The simulated exchange's book in SQLite: orders, their fills, and what they last saw.
 
 A reference that was looked up before its order came is withdrawn: the book refuses the order from
-then on. It refuses it in the transaction that would write it, so that of two processes that have
-the file open for a moment (one dying, one starting) neither can undo what the other answered.
+then on. An order that has ended stays as it is. Both hold in the transaction that writes, so that
+of two processes that have the file open for a moment (one dying, one starting) neither can undo
+what the other answered. Who decides by what the book holds does so `alone`.
 
 WAL with synchronous=FULL, so what `write` returned from survives a crash of process or machine.
 Decimals are stored as text, times as ISO 8601 with offset.
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -103,6 +105,22 @@ class ExchangeBook:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(SCHEMA)
+        self._version = self._data_version()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Nobody else writes meanwhile: all that is read and written is one transaction."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        with self._db:
+            yield
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another process has written since this was asked last."""
+        before, self._version = self._version, self._data_version()
+        return before != self._version
 
     def find(self, reference: str) -> BookEntry | Withdrawal | None:
         """The entry of that reference or its withdrawal, if there is one."""
@@ -112,6 +130,10 @@ class ExchangeBook:
     def working(self) -> list[BookEntry]:
         """Orders that can still trade, oldest first."""
         return self._select("status = ?", OrderStatus.WORKING.value)
+
+    def changed_at(self, time: datetime) -> list[BookEntry]:
+        """Orders whose last change was at that market time, oldest first."""
+        return self._select("acted_at = ?", time.isoformat())
 
     def present(self, day: date | None) -> list[BookEntry | Withdrawal]:
         """Orders of that day (None: the newest in the book) plus those still working, oldest first,
@@ -128,14 +150,13 @@ class ExchangeBook:
         return [BrokerPosition(name, net, self._entered_at(name, net)) for name, net in held]
 
     def write(self, entries: Sequence[BookEntry]) -> None:
-        """Store new and changed entries in one transaction; nothing is done for none.
+        """Store new and changed entries in one transaction, but for those that have ended.
 
         OrderRejected when one of them is withdrawn: then nothing is stored.
         """
         if not entries:
             return
-        self._db.execute("BEGIN IMMEDIATE")
-        with self._db:
+        with self.alone():
             for entry in entries:
                 self._write(entry)
 
@@ -151,6 +172,10 @@ class ExchangeBook:
         """Close the file."""
         self._db.close()
 
+    def _data_version(self) -> int:
+        [version] = self._db.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
     def _write(self, entry: BookEntry) -> None:
         order = entry.order
         row = (
@@ -162,16 +187,19 @@ class ExchangeBook:
         )  # fmt: skip
         places = ", ".join("?" * len(row))
         try:
-            self._db.execute(
+            written = self._db.execute(
                 f"INSERT INTO orders VALUES ({places}) ON CONFLICT (reference) DO UPDATE SET "
                 "status = excluded.status, reason = excluded.reason, acted_at = excluded.acted_at, "
-                "session_day = excluded.session_day, last_price = excluded.last_price",
-                row,
-            )
+                "session_day = excluded.session_day, last_price = excluded.last_price "
+                "WHERE status = ?",
+                (*row, OrderStatus.WORKING.value),
+            ).rowcount
         except sqlite3.IntegrityError as error:
             if error.sqlite_errorname != "SQLITE_CONSTRAINT_TRIGGER":
                 raise
             raise OrderRejected(f"{order.reference}: {error}") from None
+        if not written:
+            return  # it has ended: no share of it is traded any more
         self._db.executemany(
             "INSERT OR IGNORE INTO executions VALUES (?, ?, ?, ?, ?)",
             [

@@ -18,6 +18,7 @@ CREATE TABLE IF NOT EXISTS orders (
     last_price REAL
 );
 CREATE INDEX IF NOT EXISTS orders_by_status ON orders (status);
+CREATE INDEX IF NOT EXISTS orders_by_change ON orders (acted_at);
 CREATE INDEX IF NOT EXISTS orders_by_day ON orders (substr(time, 1, 10));
 CREATE TABLE IF NOT EXISTS executions (
     trade_id TEXT PRIMARY KEY,

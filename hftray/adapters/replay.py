@@ -121,6 +121,24 @@ class ReplayFeed:
         end = int(np.searchsorted(candles.time, until.timestamp() - self._seconds, side="right"))
         return [_candle(symbol, candles, row) for row in range(max(0, end - count), end)]
 
+    async def columns(
+        self, symbol: str, first: datetime, before: datetime, warm_up: int = 0
+    ) -> Candles:
+        """Candles of the file from one moment to another, and earlier ones to warm up with."""
+        self._require([symbol])
+        candles = (await self._track(symbol)).candles
+        begin = int(candles.time.searchsorted(first.timestamp()))
+        end = int(candles.time.searchsorted(before.timestamp() - self._seconds, side="right"))
+        return candles.rows(slice(max(0, begin - warm_up), max(begin, end)))
+
+    async def span(self, symbol: str) -> tuple[date, date] | None:
+        """The first and the last day of the file. DataError when no candle of it can be used."""
+        self._require([symbol])
+        days = (await self._track(symbol)).candles.day
+        if not len(days):
+            raise DataError(f"{self._files[symbol]}: no candle within a trading session")
+        return date.fromordinal(int(days[0])), date.fromordinal(int(days[-1]))
+
     async def forming(self, symbol: str, before: datetime) -> Candle | None:
         """None: files hold closed candles only."""
         return None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hftray.adapters.calendar import SessionCalendar
 from hftray.adapters.candle_files import CandleFile, Rejected, read_candles
-from hftray.core.candles import COLUMNS, Candles
+from hftray.core.candles import Candles
 from hftray.core.errors import DataError
 from hftray.core.market import Instrument
 from hftray.core.session import IST, SessionRules, TradingSession, trading_session
@@ -29,7 +29,7 @@ class Track:
         """The track without other days than these; what lies before them stays, for warm-up."""
         kept = np.isin(self.candles.day, list(days)) | (self.candles.day < min(days, default=0))
         sessions = {day: session for day, session in self.sessions.items() if day in days}
-        return Track(self.symbol, _rows(self.candles, kept), sessions, self.rejected)
+        return Track(self.symbol, self.candles.rows(kept), sessions, self.rejected)
 
 
 class TrackReader:
@@ -59,7 +59,7 @@ class TrackReader:
         self._check_interval(file)
         sessions = self._sessions(file, share)
         kept = self._in_session(file, sessions) & (file.candles.day <= self._to_day.toordinal())
-        candles = _rows(file.candles, kept)
+        candles = file.candles.rows(kept)
         track = Track(share.symbol, candles, sessions, file.rejected)
         return track.only(set(np.unique(candles.day).tolist()))
 
@@ -108,10 +108,6 @@ class TrackReader:
                 strict=self._strict and bool(off_grid[row]),
             )
         return ~(outside | off_grid)
-
-
-def _rows(candles: Candles, kept: NDArray[np.bool_]) -> Candles:
-    return Candles(*(getattr(candles, name)[kept] for name in ("time", "day", *COLUMNS)))
 
 
 def _moment(candles: Candles, row: int) -> datetime:

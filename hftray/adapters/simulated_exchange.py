@@ -5,8 +5,11 @@ last price an order has seen. A commit is on disk before a call returns. Prices 
 orders are kept in memory only, so a market step without working orders costs no I/O.
 
 A market step (`on_market`) not later than an order's last change never trades that order: passing
-a batch again, or again after a restart, fills nothing twice. The rules of price and
-chance are in `core.matching`. All times are the market's.
+a batch again, or again after a restart, fills nothing twice, and tells the same news again to
+whoever lost them. The rules of price and chance are in `core.matching`. All times are the market's.
+
+Two processes may have the book open for a moment: one that was stopped or is dying, and the one in
+its place. Each decides while the other cannot write, by what the file says then.
 """
 
 from collections.abc import Mapping
@@ -49,12 +52,7 @@ class SimulatedExchange:
         self._partial_fill_rate = partial_fill_rate
         self._seed = seed
         self._book = ExchangeBook(path)
-        # An order of a symbol that is no longer traded here stays in the book untouched.
-        self._working = {
-            entry.order.reference: entry
-            for entry in self._book.working()
-            if entry.order.symbol in self._instruments
-        }
+        self._working = self._read_working()
         self._batch: MarketBatch | None = None
         self._day: date | None = None  # the newest trading day the market has shown
         self._session_days: dict[str, date] = {}
@@ -70,20 +68,26 @@ class SimulatedExchange:
         (by chance) refused order and for one that comes after `resolve` gave it up; a refused
         reference stays refused.
         """
-        known = self._book.find(order.reference)
-        report = (self._accept(order) if known is None else known).report()
+        with self._book.alone():
+            known = self._book.find(order.reference)
+            entry = self._accept(order) if known is None else known
+        if known is None and isinstance(entry, BookEntry):
+            self._track(entry)
+        report = entry.report()
         if report.status is OrderStatus.REJECTED:
             raise OrderRejected(f"{order.reference}: {report.reason}")
         return report
 
     async def cancel(self, reference: str) -> OrderReport:
         """Withdraw what is not filled; a finished order is returned as it is. NotFound."""
-        entry = self._book.find(reference)
+        with self._book.alone():
+            entry = self._book.find(reference)
+            if isinstance(entry, BookEntry) and entry.status is OrderStatus.WORKING:
+                entry = replace(entry, status=OrderStatus.CANCELLED, reason="cancelled on request")
+                self._book.write([entry])
         if entry is None:
             raise NotFound(f"order {reference} is not in the book")
-        if isinstance(entry, BookEntry) and entry.status is OrderStatus.WORKING:
-            entry = replace(entry, status=OrderStatus.CANCELLED, reason="cancelled on request")
-            self._keep([entry])
+        self._working.pop(reference, None)
         return entry.report()
 
     async def report(self, reference: str) -> OrderReport | None:
@@ -111,18 +115,23 @@ class SimulatedExchange:
         return self._book.positions()
 
     async def on_market(self, batch: MarketBatch) -> list[OrderReport]:
-        """Match working orders against the batch; returns the orders that changed."""
+        """Match working orders against the batch; returns the orders that changed at this time.
+
+        The same batch again returns them again, with what another process did to the book since.
+        """
         if batch != self._batch:  # a repeated one would pass for two steps
             self._remember(batch)
-        if not self._working:
-            return []
-        moved = []
-        for entry in self._working.values():
-            after = self._step(entry, batch)
-            if after != entry:
-                moved.append(after)
-        self._keep(moved)
-        return [entry.report() for entry in moved if entry.acted_at == batch.now]
+        news = self._follow()
+        if self._working:
+            with self._book.alone():
+                news += self._follow()
+                steps = [(entry, self._step(entry, batch)) for entry in self._working.values()]
+                moved = [after for before, after in steps if after != before]
+                self._book.write(moved)
+            for entry in moved:
+                self._track(entry)
+        news += filter(_by_the_market, self._book.changed_at(batch.now))
+        return list({entry.order.reference: entry.report() for entry in news}.values())
 
     async def close(self) -> None:
         """Close the book's file."""
@@ -150,7 +159,7 @@ class SimulatedExchange:
             entry = self._filled(entry, order.time, price, order.quantity)
         elif entry.session_day is None and entry.last_price is not None:
             entry = self._session_over(entry, order.time)  # the market has just closed
-        self._keep([entry])
+        self._book.write([entry])
         return entry
 
     def _refusal(self, order: Order) -> str | None:
@@ -226,13 +235,37 @@ class SimulatedExchange:
         done = after.filled == entry.order.quantity
         return replace(after, status=OrderStatus.FILLED) if done else after
 
-    def _keep(self, entries: list[BookEntry]) -> None:
-        self._book.write(entries)
-        for entry in entries:
-            if entry.status.terminal:
-                self._working.pop(entry.order.reference, None)
-            else:
-                self._working[entry.order.reference] = entry
+    def _read_working(self) -> dict[str, BookEntry]:
+        # An order of a symbol that is no longer traded here stays in the book untouched.
+        return {
+            entry.order.reference: entry
+            for entry in self._book.working()
+            if entry.order.symbol in self._instruments
+        }
+
+    def _follow(self) -> list[BookEntry]:
+        """Take over what another process wrote; orders that worked here and that it changed."""
+        if not self._book.changed_elsewhere():
+            return []
+        before, self._working = self._working, self._read_working()
+        present = [self._book.find(reference) for reference in before]
+        return [
+            entry
+            for entry in present
+            if isinstance(entry, BookEntry)
+            and entry.report() != before[entry.order.reference].report()
+        ]
+
+    def _track(self, entry: BookEntry) -> None:
+        if entry.status.terminal:
+            self._working.pop(entry.order.reference, None)
+        else:
+            self._working[entry.order.reference] = entry
+
+
+def _by_the_market(entry: BookEntry) -> bool:
+    """Whether the market did something to the order: traded it, or ended its session."""
+    return bool(entry.executions) or entry.status is OrderStatus.CANCELLED
 
 
 def _first_price(symbol: str, batch: MarketBatch) -> float | None:

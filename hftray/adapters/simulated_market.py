@@ -6,6 +6,7 @@ with `open=False`. Because a session is a pure function (see `generated_prices`)
 that resumes after a moment shows the same ticks and the same history as one that never stopped.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -16,7 +17,7 @@ import numpy as np
 from hftray.adapters.calendar import SessionCalendar
 from hftray.adapters.generated_prices import Character, GeneratedSession, generate_session
 from hftray.adapters.instruments import Listings
-from hftray.core.candles import CandleBuffer
+from hftray.core.candles import COLUMNS, CandleBuffer, Candles
 from hftray.core.errors import NotFound
 from hftray.core.market import Candle, Instrument, Tick
 from hftray.core.session import IST, SessionRules, TradingSession
@@ -24,6 +25,7 @@ from hftray.ports import MarketBatch
 
 # How many sessions a request for history may reach back.
 _DEEPEST_HISTORY = 4_000
+_LONGEST_WARM_UP = 1_000  # days before the first one asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,33 @@ class SimulatedFeed:
             candles = closed + candles
             day = self._calendar.previous_days(day, 1)[0]
         return candles[-count:] if count > 0 else []
+
+    async def columns(
+        self, symbol: str, first: datetime, before: datetime, warm_up: int = 0
+    ) -> Candles:
+        """Candles of generated sessions, past and future. NotFound."""
+        if symbol not in self._instruments:
+            raise NotFound(f"not listed in instruments.yaml: {symbol}")
+        first_day, day = first.astimezone(IST).date(), before.astimezone(IST).date()
+        begin, end = first.timestamp(), before.timestamp() - self._candle.total_seconds()
+        # Nothing warms up in years without sessions, so the search for it ends somewhere.
+        oldest = first_day - timedelta(days=_LONGEST_WARM_UP)
+        sessions: list[Candles] = []
+        earlier = 0
+        while day >= first_day or (earlier < warm_up and day >= oldest):
+            if self._calendar.is_session(day):
+                await asyncio.sleep(0)  # years of sessions must not hold the loop
+                sessions.append(self._session_columns(symbol, day))
+                earlier += int((sessions[-1].time < begin).sum())
+            day -= timedelta(days=1)
+        candles = Candles.joined(sessions[::-1])
+        start = int(candles.time.searchsorted(begin))
+        stop = int(candles.time.searchsorted(end, side="right"))
+        return candles.rows(slice(max(0, start - warm_up), max(start, stop)))
+
+    async def span(self, symbol: str) -> tuple[date, date] | None:
+        """None: every session can be generated."""
+        return None
 
     async def forming(self, symbol: str, before: datetime) -> Candle | None:
         """The candle of the day's newest tick before a moment, from its ticks so far."""
@@ -201,19 +230,24 @@ class SimulatedFeed:
             for moment, price, volume in zip(moments, prices, volumes, strict=True)
         ]
 
-    def _aggregate(self, symbol: str, day: date) -> list[Candle]:
-        if not self._calendar.is_session(day):
-            return []
+    def _session_columns(self, symbol: str, day: date) -> Candles:
         moments, generated = self._generate(symbol, day)
         starts = np.arange(0, len(moments), self._ticks_per_candle)
         prices = generated.prices
-        columns = (
-            prices[starts],
-            np.maximum.reduceat(prices, starts),
-            np.minimum.reduceat(prices, starts),
-            np.append(prices[starts[1:] - 1], prices[-1]),
-            np.add.reduceat(generated.volumes, starts),
+        return Candles(
+            time=np.array([int(moments[start].timestamp()) for start in starts], dtype=np.int64),
+            day=np.full(len(starts), day.toordinal(), dtype=np.int64),
+            open=prices[starts],
+            high=np.maximum.reduceat(prices, starts),
+            low=np.minimum.reduceat(prices, starts),
+            close=np.append(prices[starts[1:] - 1], prices[-1]),
+            volume=np.add.reduceat(generated.volumes, starts),
         )
-        opens = [moments[start] for start in starts]
-        rows = zip(opens, *(column.tolist() for column in columns), strict=True)
-        return [Candle(symbol, *row) for row in rows]
+
+    def _aggregate(self, symbol: str, day: date) -> list[Candle]:
+        if not self._calendar.is_session(day):
+            return []
+        columns = self._session_columns(symbol, day)
+        opens = (datetime.fromtimestamp(moment, IST) for moment in columns.time.tolist())
+        values = (getattr(columns, name).tolist() for name in COLUMNS)
+        return [Candle(symbol, *row) for row in zip(opens, *values, strict=True)]

@@ -6,11 +6,10 @@ RetryError, an impossible request (no keys for live, no data for those dates) a 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
-from decimal import Decimal
 from typing import Any, Protocol, TypedDict
 
+from hftray.actors.jobs import Job
+from hftray.backtest.order import BacktestOrder
 from hftray.core.market import Candle
 
 
@@ -28,20 +27,6 @@ class EngineSnapshot(TypedDict):
     latest: dict[str, dict[str, Any]]  # the newest signal of each symbol
     risk: dict[str, Any]
     positions: list[dict[str, Any]]  # open ones, marked to the last price
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BacktestOrder:
-    """A validated request for a backtest; both dates are included.
-
-    `strategy` is "ensemble", a strategy kind, or one voter such as "ma_crossover:ema".
-    """
-
-    symbol: str
-    strategy: str
-    start_date: date
-    end_date: date
-    initial_capital: Decimal
 
 
 class Desk(Protocol):
@@ -79,6 +64,18 @@ class Desk(Protocol):
         """The strategies table changed: reload it before the next scan."""
         ...
 
-    async def backtest(self, order: BacktestOrder) -> dict[str, Any]:
-        """Run the engine over history; fields of BacktestResult. NotFound, DataError."""
+    async def backtest(self, order: BacktestOrder, patience: float) -> Job:
+        """Play the order, waiting some seconds for it: a job done, or one still under way.
+
+        The result has the fields of BacktestResult. A job that failed meanwhile raises: BadOrder,
+        NotFound, DataError, or RetryError when too many are unfinished.
+        """
+        ...
+
+    async def backtest_job(self, job_id: str) -> Job:
+        """How far a backtest is. NotFound."""
+        ...
+
+    async def cancel_backtest(self, job_id: str) -> None:
+        """End a backtest if it runs, and forget it. NotFound."""
         ...

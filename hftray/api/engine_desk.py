@@ -1,12 +1,13 @@
 """The engine as an API replica sees it: a snapshot kept fresh in the background, and commands."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
-from hftray.actors.handles import EngineHandle, run_task
-from hftray.api.desk import BacktestOrder, EngineSnapshot
+from hftray.actors.handles import BacktestsHandle, EngineHandle
+from hftray.actors.jobs import Job
+from hftray.api.desk import EngineSnapshot
+from hftray.backtest.order import BacktestOrder
 from hftray.core.errors import RetryError
 from hftray.core.market import Candle
 from hftray.ports_catalog import CatalogPort
@@ -28,12 +29,12 @@ class EngineDesk:
         self,
         symbols: Sequence[str],
         catalog: CatalogPort,
-        backtest: Callable[[dict[str, Any], list[dict[str, Any]]], dict[str, Any]],
+        backtest: Callable[[BacktestOrder], Iterator[Any]],
     ) -> None:
         self._engine = EngineHandle()
         self._symbols = tuple(symbols)
         self._catalog = catalog
-        self._backtest = backtest
+        self._backtests = BacktestsHandle(backtest)
         self._version = -1
         self._snapshot = EMPTY
         self._follower: asyncio.Task[None] | None = None
@@ -103,8 +104,14 @@ class EngineDesk:
         """Reload the strategies before the next scan."""
         await self._engine.strategies_changed()
 
-    async def backtest(self, order: BacktestOrder) -> dict[str, Any]:
-        """Run the engine over history, on a worker of the cluster."""
-        rows = await self._catalog.list_strategies()
-        roster = [asdict(row) for row in rows]
-        return cast(dict[str, Any], await run_task(self._backtest, asdict(order), roster))
+    async def backtest(self, order: BacktestOrder, patience: float) -> Job:
+        """Play the order on a worker of the cluster."""
+        return await self._backtests.run(order, patience=patience)
+
+    async def backtest_job(self, job_id: str) -> Job:
+        """How far a backtest is."""
+        return await self._backtests.look(job_id)
+
+    async def cancel_backtest(self, job_id: str) -> None:
+        """End a backtest and forget it."""
+        await self._backtests.cancel(job_id)

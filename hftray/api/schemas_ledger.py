@@ -78,6 +78,11 @@ class StrategyView(View):
     created_at: IstTime
 
 
+def _known_kinds(schema: dict[str, Any]) -> None:
+    """Asked for with the document, not on import: a user's own strategies come later."""
+    schema["enum"] = list(known_kinds())
+
+
 class StrategyCreate(Body):
     """A custom strategy: a known kind with its own parameters and weight."""
 
@@ -95,7 +100,7 @@ class StrategyCreate(Body):
 
     name: Line
     description: Prose = ""
-    kind: Annotated[Line, Field(json_schema_extra={"enum": list(known_kinds())})]
+    kind: Annotated[Line, Field(json_schema_extra=_known_kinds)]
     is_active: StrictBool = True
     parameters: Parameters = Field(default_factory=dict)
 

@@ -1,6 +1,7 @@
 """Executed trades, and trades recorded by hand."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import cache
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -9,9 +10,14 @@ from hftray.api.dependencies import CatalogDep, DeskDep, SettingsDep
 from hftray.api.problems import declared
 from hftray.api.schemas import INT32_MAX, Id, Moment, Offset, RunId, SymbolText
 from hftray.api.schemas_ledger import TradeCreate, TradeView
+from hftray.api.schemas_note import NoteDate, NoteView
 from hftray.api.symbols import known_or_recorded, known_symbol
+from hftray.core.charges import ChargeSchedule
+from hftray.core.contract_note import contract_note
+from hftray.core.errors import NotFound, RetryError
 from hftray.core.orders import Leg, Side, TradeStatus
-from hftray.ports_catalog import ManualTrade, TradeFilter
+from hftray.layers import default_file, read_yaml
+from hftray.ports_catalog import CatalogPort, ManualTrade, TradeFilter
 
 router = APIRouter(prefix="/api/trades", tags=["trades"])
 
@@ -50,6 +56,34 @@ async def trades(
     rows = await catalog.list_trades(wanted, limit=limit, offset=offset)
     known_or_recorded(desk, symbol, bool(rows))
     return [TradeView.of(row) for row in rows]
+
+
+@router.get("/contract-note", responses=declared(404, 422))
+async def note(
+    catalog: CatalogDep, desk: DeskDep, day: NoteDate = None, run_id: RunId = None
+) -> NoteView:
+    """A day's orders with every charge, rounded as a broker's contract note rounds them."""
+    run = desk.snapshot()["run_id"] if run_id is None else run_id
+    if run is None:
+        raise RetryError("the engine has not reported yet")
+    day = day or await _newest_session(catalog, run)
+    trades = await catalog.session_trades(run, day)
+    if not trades:
+        raise NotFound(f"run {run} has no executed trade on {day}")
+    return NoteView.of(run, contract_note(day, trades, charge_schedule()))
+
+
+async def _newest_session(catalog: CatalogPort, run_id: int) -> date:
+    sessions = await catalog.list_sessions(run_id=run_id, limit=1)
+    if not sessions:
+        raise NotFound(f"run {run_id} has had no trading day")
+    return sessions[0].session_day
+
+
+@cache
+def charge_schedule() -> ChargeSchedule:
+    """The charges in config/charges.yaml, read once. ConfigError."""
+    return ChargeSchedule.from_mapping(read_yaml(default_file("charges.yaml")))
 
 
 @router.get("/{trade_id}", responses=declared(404, 422))

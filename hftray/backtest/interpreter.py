@@ -1,110 +1,100 @@
-"""Carries out a SymbolEngine's commands over history, one closed candle at a time.
+"""Carries out one symbol's commands over history: the actor's counterpart without processes.
 
-It is the actor's counterpart: the same engine decides, the same RiskBook grants, the same
-`core.matching` fills. Only the ledger and the processes are missing. Assumptions about what
-happens inside a candle are those of `core.exits` and `core.matching`.
+The same engine decides, the same RiskBook grants, the same `core.matching` fills. Whoever drives it
+(`backtest.reference` moment by moment, `backtest.play` only where something can happen) keeps the
+order of a live scan: what the exchange does with working orders, then the candle with its exits,
+and entries when every symbol has had its exits.
 """
 
-from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
+from hftray.backtest.outcome import Outcome, RoundTrip
 from hftray.core.engine import SymbolEngine
 from hftray.core.events import CancelOrder, ClockAdvanced, Event, SessionOpened, Settle
-from hftray.core.ledger import TradeRecord
 from hftray.core.market import Candle
 from hftray.core.matching import fill_price, taker_price, trigger_price
-from hftray.core.orders import (
-    Approval,
-    Leg,
-    Order,
-    OrderIntent,
-    OrderReport,
-    OrderStatus,
-)
-from hftray.core.position import Position
+from hftray.core.orders import Approval, Leg, Order, OrderIntent, OrderReport, OrderStatus
 from hftray.core.risk import RiskBook
 from hftray.core.session import TradingSession
 
 
-@dataclass(frozen=True, slots=True)
-class RoundTrip:
-    """Shares bought and sold again (or the other way round): the exit's row and what it closed."""
-
-    closed: Position
-    exit: TradeRecord
-    entry_charges: Decimal
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a run over history produced."""
-
-    trips: list[RoundTrip] = field(default_factory=list)
-    curve: list[tuple[datetime, Decimal]] = field(default_factory=list)
-    candles: int = 0
-
-
 class Interpreter:
-    """One symbol over its history."""
+    """One symbol's engine, its orders at the exchange, and the round trips they made."""
 
-    def __init__(self, engine: SymbolEngine, book: RiskBook, *, slippage_bps: float) -> None:
-        self._engine = engine
+    def __init__(
+        self,
+        engine: SymbolEngine,
+        book: RiskBook,
+        *,
+        slippage_bps: float,
+        outcome: Outcome | None = None,
+    ) -> None:
+        self.engine = engine
+        self.outcome = Outcome() if outcome is None else outcome
+        self.price: float | None = None  # the newest the exchange has seen
+        self.working: Order | None = None
+        self.wanted: OrderIntent | None = None  # an entry that waits for the others' exits
         self._book = book
         self._slippage = slippage_bps
         self._epoch = book.register(engine.symbol)
-        self._working: Order | None = None
-        self._session: TradingSession | None = None
         self._candle: Candle | None = None
+        self._trading = False
         self._before: float | None = None
-        self._charges: dict[str, Decimal] = {}
-        self.outcome = Outcome()
+        self.paid = Decimal(0)  # rupees of charges for the open position's entry
 
-    def open_session(self, session: TradingSession) -> None:
-        """A trading day begins."""
-        self._session = session
-        self._book.open_day(session.day, session.opens)
-        self._carry_out(SessionOpened(session))
+    # One moment, in this order
 
-    def play(self, candle: Candle) -> None:
-        """One closed candle: fills at its open first, then what the engine makes of it."""
-        self._candle = candle
-        if self._working is not None:
-            self._match(self._working, candle)
-        self._carry_out(candle)
-        self._before = candle.close
-        closes = candle.time + self._engine.candles.interval
-        self._book.mark({self._engine.symbol: self._engine.open_pnl()}, closes)
-        self.outcome.candles += 1
+    def see(self, candle: Candle | None, session: TradingSession | None, now: datetime) -> None:
+        """The exchange's part: the moment's candle, and what becomes of the working order.
 
-    def close_session(self) -> None:
-        """The day is over: exits go at the last price there was, entries are withdrawn."""
-        candle, session = self._candle, self._session
-        if candle is None or session is None:
+        `session` is the one the symbol still trades in, None when it is over.
+        """
+        self._candle, self._trading = candle, session is not None
+        if candle is not None:
+            self._before, self.price = self.price, candle.close
+        if self.working is None:
             return
-        closes = session.closes
-        # Candles may be missing at the day's end: what is still open is sold now.
-        self._carry_out(ClockAdvanced(closes))
-        order = self._working
-        if order is not None and order.leg is Leg.EXIT:
-            price = taker_price(
-                candle.close, order.side, self._engine.instrument, slippage_bps=self._slippage
-            )
-            self._report(order, OrderStatus.FILLED, closes, price)
-        elif order is not None:
-            self._report(order, OrderStatus.CANCELLED, closes)
-        self.outcome.curve.append((closes, self._book.view().equity))
+        if session is None:
+            self._end(self.working, now)
+        elif candle is not None:
+            self._match(self.working, candle, now)
 
-    def _match(self, order: Order, candle: Candle) -> None:
-        price = fill_price(order, candle.open, self._engine.instrument, slippage_bps=self._slippage)
+    def decide(self, session: TradingSession | None, now: datetime) -> None:
+        """The engine's part: the candle, or only the time; exits are ordered at once."""
+        if session is not None and session != self.engine.session:
+            self._carry_out(SessionOpened(session))
+        self._carry_out(ClockAdvanced(now) if self._candle is None else self._candle)
+
+    def enter(self) -> None:
+        """Ask for the entry that was decided on this candle, if one was."""
+        intent, self.wanted = self.wanted, None
+        if intent is not None:
+            self._order(intent)
+
+    # What follows from it
+
+    def _match(self, order: Order, candle: Candle, now: datetime) -> None:
+        share = self.engine.instrument
+        price = fill_price(order, candle.open, share, slippage_bps=self._slippage)
         if price is not None:
-            self._before = candle.open
-            closes = candle.time + self._engine.candles.interval
-            self._report(order, OrderStatus.FILLED, closes, price)
+            self._before = candle.open  # a position entered here is guarded from here on
+            self._report(order, OrderStatus.FILLED, now, price)
+
+    def _end(self, order: Order, now: datetime) -> None:
+        """The session is over: an exit goes at the last price there was, an entry is withdrawn."""
+        if order.leg is not Leg.EXIT or self.price is None:
+            self._report(order, OrderStatus.CANCELLED, now)
+            return
+        share = self.engine.instrument
+        price = taker_price(self.price, order.side, share, slippage_bps=self._slippage)
+        self._report(order, OrderStatus.FILLED, now, price)
 
     def _carry_out(self, event: Event) -> None:
-        for command in self._engine.handle(event):
+        for command in self.engine.handle(event):
             match command:
+                case OrderIntent(leg=Leg.ENTRY):
+                    self.wanted = command
                 case OrderIntent():
                     self._order(command)
                 case CancelOrder():
@@ -118,27 +108,26 @@ class Interpreter:
         if not isinstance(answer, Approval):
             return
         order, candle = answer.order, self._candle
-        if order.trigger is None or candle is None:
-            self._working = order
-            return
-        price = trigger_price(
-            order,
-            candle,
-            self._engine.instrument,
-            before=self._before,
-            slippage_bps=self._slippage,
-        )
-        self._report(order, OrderStatus.FILLED, order.time, price)
+        if order.trigger is not None and candle is not None:
+            share = self.engine.instrument
+            price = trigger_price(
+                order, candle, share, before=self._before, slippage_bps=self._slippage
+            )
+            self._report(order, OrderStatus.FILLED, order.time, price)
+        elif self._trading:
+            self.working = order
+        else:
+            self._end(order, order.time)
 
     def _cancel(self, command: CancelOrder) -> None:
-        order = self._working
-        if order is not None and order.reference == command.reference and self._candle is not None:
-            self._report(order, OrderStatus.CANCELLED, self._candle.time)
+        order = self.working
+        if order is not None and order.reference == command.reference:
+            self._report(order, OrderStatus.CANCELLED, order.time)
 
     def _report(
         self, order: Order, status: OrderStatus, time: datetime, price: Decimal | None = None
     ) -> None:
-        self._working = None
+        self.working = None
         report = OrderReport(
             reference=order.reference,
             symbol=order.symbol,
@@ -153,7 +142,7 @@ class Interpreter:
 
     def _settle(self, command: Settle) -> None:
         trade = self._book.settle(command.report, self._epoch, command.after, command.closed)
-        self._charges[trade.reference] = trade.charges or Decimal(0)
+        if command.after is not None:
+            self.paid = trade.charges or Decimal(0)
         if command.closed is not None:
-            paid = self._charges.get(command.closed.reference, Decimal(0))
-            self.outcome.trips.append(RoundTrip(replace(command.closed), trade, paid))
+            self.outcome.trips.append(RoundTrip(command.closed, trade, self.paid))

@@ -1,163 +1,143 @@
-"""A backtest as the API asks for it: one symbol, a range of days, some or all voters.
+"""One backtest from its order to its answer, step by step, so that it can be watched and stopped.
 
-`run_backtest` is a plain function so that it can run on any worker of a cluster.
+Everything here is plain functions over plain values: they run in the calling process, or on any
+worker of a cluster.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from datetime import date, datetime, time, timedelta
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from itertools import groupby
 from typing import Any
 
-from hftray.backtest.interpreter import Interpreter, Outcome, RoundTrip
-from hftray.core.candles import ist_day
-from hftray.core.engine import SymbolEngine
+from hftray.backtest.answer import answer_of
+from hftray.backtest.history import SymbolHistory
+from hftray.backtest.loading import load_history, require_interval, require_symbols
+from hftray.backtest.order import BacktestOrder
+from hftray.backtest.outcome import Outcome
+from hftray.backtest.play import play
+from hftray.core.charges import ChargeSchedule, ChargeTable
 from hftray.core.errors import NotFound
 from hftray.core.ledger import RunInfo
-from hftray.core.market import Candle, Instrument
-from hftray.core.metrics import portfolio_metrics
 from hftray.core.risk import RiskBook
-from hftray.core.rules import SignalRules, TradingRules
-from hftray.core.session import IST, TradingSession
+from hftray.core.rules import TradingRules
 from hftray.ports import Feed
-from hftray.strategies.ensemble import Ensemble
-from hftray.strategies.registry import check_parameters
-
-SESSION_MINUTES = 375
-
-BuildBook = Callable[[Mapping[str, Instrument], RunInfo, int], RiskBook]
+from hftray.strategies.plugins import StrategyFile, load_plugins
 
 
-def run_backtest(
-    build_feed: Callable[[], Feed],
-    build_book: BuildBook,
-    rules: TradingRules,
-    slippage_bps: float,
-    order: Mapping[str, Any],
-    roster: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Play the days of `order` (symbol, strategy, start_date, end_date, initial_capital).
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all backtests of an installation share: its market, rules, charges and slippage.
 
-    NotFound when the feed does not know the symbol or has no candles in the range.
+    `slippage_bps` is in basis points a fill, and holds for orders that name none.
     """
-    return asyncio.run(_run(build_feed(), build_book, rules, slippage_bps, order, roster))
 
+    build_feed: Callable[[], Feed]
+    rules: TradingRules
+    charges: ChargeSchedule
+    slippage_bps: float
+    strategy_files: tuple[StrategyFile, ...] = ()
 
-async def _run(
-    feed: Feed,
-    build_book: BuildBook,
-    rules: TradingRules,
-    slippage_bps: float,
-    order: Mapping[str, Any],
-    roster: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    symbol, capital = order["symbol"], Decimal(order["initial_capital"])
-    instruments = await feed.instruments()
-    if symbol not in instruments:
-        raise NotFound(f"symbol {symbol}: known are {', '.join(sorted(instruments))}")
-    start, end = order["start_date"], order["end_date"]
-    earlier, played = await _history(feed, symbol, start, end, rules.signals)
-    instrument = instruments[symbol]
-    voters = Ensemble(chosen_rows(order["strategy"], roster), rules.signals.threshold)
-    engine = SymbolEngine(instrument, rules, voters)
-    engine.warm(earlier)
-    run = RunInfo(0, "backtest", symbol, "backtest", capital)
-    interpreter = Interpreter(
-        engine, build_book({symbol: instrument}, run, 0), slippage_bps=slippage_bps
-    )
-    sessions = {day: feed.session(symbol, day) for day in {_day(c) for c in played}}
-    outcome = play_days(interpreter, played, sessions)
-    await feed.close()
-    return _result(order, capital, outcome)
+    def filled_in(self, order: BacktestOrder) -> BacktestOrder:
+        """The order with slippage and interval where it leaves them open.
 
+        BadOrder for an interval that the market's candles cannot make.
+        """
+        data_minutes = self.rules.signals.candle_minutes
+        slippage = self.slippage_bps if order.slippage_bps is None else order.slippage_bps
+        interval = data_minutes if order.interval is None else order.interval
+        require_interval(interval, data_minutes)
+        return replace(order, slippage_bps=slippage, interval=interval)
 
-def play_days(
-    interpreter: Interpreter,
-    candles: Sequence[Candle],
-    sessions: Mapping[date, TradingSession | None],
-) -> Outcome:
-    """Play candles day by day; days without a session are left out."""
-    for day, of_day in groupby(candles, key=_day):
-        session = sessions[day]
-        if session is None:
-            continue
-        interpreter.open_session(session)
-        for candle in of_day:
-            interpreter.play(candle)
-        interpreter.close_session()
-    return interpreter.outcome
+    def rules_of(self, order: BacktestOrder) -> TradingRules:
+        """The rules, for the order's candles."""
+        minutes = order.interval or self.rules.signals.candle_minutes
+        return replace(self.rules, signals=replace(self.rules.signals, candle_minutes=minutes))
 
-
-def chosen_rows(strategy: str, roster: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The voters to run: the active ones (ensemble), those of a kind, or one variant of a kind."""
-    if strategy == "ensemble":
-        return [row for row in roster if row["is_active"]]
-    kind, _, variant = strategy.partition(":")
-    row = next((row for row in roster if row["kind"] == kind), None)
-    parameters = dict(row["parameters"]) if row else check_parameters(kind, {}).model_dump()
-    if variant:
-        parameters["variants"] = [variant]
-    return [
-        {"id": row["id"] if row else None, "name": kind, "kind": kind, "is_active": True,
-         "parameters": parameters}
-    ]  # fmt: skip
-
-
-async def _history(
-    feed: Feed, symbol: str, start: date, end: date, signals: SignalRules
-) -> tuple[list[Candle], list[Candle]]:
-    warm_up, minutes = signals.candle_buffer, signals.candle_minutes
-    opens = datetime.combine(start, time(), IST)
-    closes = datetime.combine(end + timedelta(days=1), time(), IST)
-    days = (end - start).days + 1
-    most = days * -(-SESSION_MINUTES // minutes) + warm_up
-    candles = await feed.history(symbol, most, closes)
-    played = [candle for candle in candles if candle.time >= opens]
-    if not played:
-        has = (
-            f"the data covers {candles[0].time.astimezone(IST):%Y-%m-%d} to "
-            f"{candles[-1].time.astimezone(IST):%Y-%m-%d}"
-            if candles
-            else "there are none before it either"
+    def book_of(self, order: BacktestOrder, histories: list[SymbolHistory]) -> RiskBook:
+        """An empty account with the order's capital."""
+        return RiskBook(
+            run=RunInfo(0, "backtest", " ".join(order.symbols), "backtest", order.initial_capital),
+            limits=self.rules.risk,
+            exits=self.rules.exits,
+            charges=self.charges if order.charges else free_of(self.charges),
+            instruments={history.symbol: history.instrument for history in histories},
         )
-        raise NotFound(f"no candles of {symbol} from {start} to {end}; {has}")
-    return candles[: len(candles) - len(played)][-warm_up:], played
 
 
-def _day(candle: Candle) -> date:
-    return date.fromordinal(ist_day(candle.time))
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A backtest that was played. `order` has no open questions left."""
+
+    order: BacktestOrder
+    rules: TradingRules
+    histories: list[SymbolHistory]
+    outcome: Outcome
 
 
-def _result(order: Mapping[str, Any], capital: Decimal, outcome: Outcome) -> dict[str, Any]:
-    pnls = [trip.exit.pnl or Decimal(0) for trip in outcome.trips]
-    metrics = portfolio_metrics(pnls, outcome.curve, initial_capital=capital)
-    return {
-        **{key: order[key] for key in ("symbol", "strategy", "start_date", "end_date")},
-        "initial_capital": capital,
-        "final_capital": capital + sum(pnls, Decimal(0)),
-        "candles": outcome.candles,
-        "metrics": asdict(metrics),
-        "trades": [_trade(trip) for trip in outcome.trips],
-        "equity_curve": [{"time": time, "equity": equity} for time, equity in outcome.curve],
-    }
+def backtest(terms: Terms, order: BacktestOrder) -> Iterator[float | Played]:
+    """Load and play, yielding the share of the steps done (0 to 1) on the way, `Played` at the end.
+
+    BadOrder for an interval the data cannot give; NotFound for unknown symbols, and, naming each
+    and the days there are, for symbols without a candle in the range.
+    """
+    load_plugins(terms.strategy_files)
+    order = terms.filled_in(order)
+    yield 0.0
+    histories: list[SymbolHistory] = []
+    for share, history in _histories(terms, order):
+        histories.append(history)
+        yield share
+    rules = terms.rules_of(order)
+    outcome = play(
+        histories,
+        order.roster,
+        rules=rules,
+        book=terms.book_of(order, histories),
+        slippage_bps=order.slippage_bps or 0.0,
+    )
+    yield Played(order, rules, histories, outcome)
 
 
-def _trade(trip: RoundTrip) -> dict[str, Any]:
-    closed, leaving = trip.closed, trip.exit
-    return {
-        "symbol": closed.symbol,
-        "side": closed.side.value,
-        "quantity": closed.quantity,
-        "entry_time": closed.entry_time,
-        "entry_price": closed.entry_price,
-        "exit_time": leaving.timestamp,
-        "exit_price": leaving.price,
-        "exit_reason": leaving.reason,
-        "gross_pnl": leaving.gross_pnl,
-        "charges": trip.entry_charges + (leaving.charges or Decimal(0)),
-        "pnl": leaving.pnl,
-        "votes": closed.votes,
-        "score": closed.score,
-    }
+def answers(terms: Terms, order: BacktestOrder) -> Iterator[float | dict[str, Any]]:
+    """`backtest` for the API: the last item is the answer, as JSON-like values."""
+    for step in backtest(terms, order):
+        if isinstance(step, Played):
+            yield answer_of(step.order, step.rules, step.histories, step.outcome)
+        else:
+            yield step
+
+
+def free_of(schedule: ChargeSchedule) -> ChargeSchedule:
+    """The schedule with every rate at 0."""
+    names = [field.name for field in fields(ChargeTable)]
+    rates = [name for name in names if name.endswith("_percent") or name.startswith("brokerage_")]
+    free: dict[str, Any] = dict.fromkeys(rates, Decimal(0))
+    return ChargeSchedule(tuple(replace(table, **free) for table in schedule.tables))
+
+
+def _histories(terms: Terms, order: BacktestOrder) -> Iterator[tuple[float, SymbolHistory]]:
+    """Each symbol's history, and the share of the work done with it; playing is the last step."""
+    signals = terms.rules.signals
+    missing: list[str] = []
+    with asyncio.Runner() as loop:
+        feed = terms.build_feed()
+        instruments = loop.run(require_symbols(feed, order.symbols))
+        for number, instrument in enumerate(instruments.values(), start=1):
+            loading = load_history(
+                feed,
+                instrument,
+                order,
+                data_minutes=signals.candle_minutes,
+                interval=order.interval or signals.candle_minutes,
+                warm_up=signals.candle_buffer,
+            )
+            try:
+                history = loop.run(loading)
+            except NotFound as error:
+                missing.append(str(error))
+                continue
+            yield number / (len(instruments) + 1), history
+        loop.run(feed.close())
+    if missing:
+        raise NotFound("; ".join(missing))

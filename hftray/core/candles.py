@@ -8,7 +8,7 @@ price and volume of the newest one is rejected and counted ("duplicate"). A form
 when a tick of a later bucket arrives or when market time reaches the bucket's end.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
@@ -47,8 +47,24 @@ class Candles:
 
     def tail(self, count: int) -> "Candles":
         """The newest `count` candles."""
-        start = max(0, len(self) - count)
-        return Candles(*(getattr(self, name)[start:] for name in ("time", "day", *COLUMNS)))
+        return self.rows(slice(max(0, len(self) - count), None))
+
+    def rows(self, which: slice | NDArray[Any]) -> "Candles":
+        """Some of the rows: a slice, a mask, or places."""
+        return Candles(*(getattr(self, name)[which] for name in ("time", "day", *COLUMNS)))
+
+    def at(self, row: int, symbol: str) -> Candle:
+        """One row as a value, its time in India's zone."""
+        moment = datetime.fromtimestamp(self.time.item(row), IST)
+        return Candle(symbol, moment, *(getattr(self, name).item(row) for name in COLUMNS))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Candles"]) -> "Candles":
+        """The rows of all parts, one after the other."""
+        if not parts:
+            return cls.of([])
+        names = ("time", "day", *COLUMNS)
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     @classmethod
     def of(cls, candles: Iterable[Candle]) -> "Candles":

@@ -1,17 +1,18 @@
 """What an order costs besides its price: dated tables of brokerage, taxes and fees.
 
 The figures live in config/charges.yaml; here is only how they are applied to one executed order
-of an intraday equity position. Rates are percent of turnover unless a field says otherwise.
+of an intraday equity position. Rates are percent of turnover unless a field says otherwise. How a
+day's contract note rounds them is in `core.contract_note`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
 from hftray.core.errors import ConfigError
-from hftray.core.money import paisa, percent_of
+from hftray.core.money import ZERO, paisa, percent_of
 from hftray.core.orders import Side
 
 
@@ -40,10 +41,26 @@ class Charges:
             + self.gst
         )
 
+    def parts(self) -> dict[str, Decimal]:
+        """Every charge by its name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __add__(self, other: "Charges") -> "Charges":
+        return Charges(**{name: part + getattr(other, name) for name, part in self.parts().items()})
+
+    def __sub__(self, other: "Charges") -> "Charges":
+        return Charges(**{name: part - getattr(other, name) for name, part in self.parts().items()})
+
+
+NO_CHARGES = Charges(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
+
 
 @dataclass(frozen=True, slots=True)
 class ChargeTable:
-    """The rates in force from one day on. `gst_percent` is of brokerage and exchange-side fees."""
+    """An exchange's rates from one day on. `gst_percent` is of brokerage and exchange-side fees.
+
+    The note's units are rupees, to which a contract note rounds the day's total of that levy.
+    """
 
     effective: date
     brokerage_percent: Decimal
@@ -56,6 +73,9 @@ class ChargeTable:
     stamp_buy_percent: Decimal
     ipft_percent: Decimal
     gst_percent: Decimal
+    note_stt_unit: Decimal = Decimal(1)
+    note_stamp_unit: Decimal = Decimal(1)
+    exchange: str = "NSE"
 
     def charges(self, side: Side, *, quantity: int, price: Decimal) -> Charges:
         """The charges of one executed order of `quantity` shares at `price` rupees."""
@@ -64,8 +84,8 @@ class ChargeTable:
         exchange = paisa(percent_of(turnover, self.exchange_percent))
         sebi = paisa(percent_of(turnover, self.sebi_percent))
         ipft = paisa(percent_of(turnover, self.ipft_percent))
-        stt_rate = self.stt_sell_percent if side is Side.SELL else Decimal(0)
-        stamp_rate = self.stamp_buy_percent if side is Side.BUY else Decimal(0)
+        stt_rate = self.stt_sell_percent if side is Side.SELL else ZERO
+        stamp_rate = self.stamp_buy_percent if side is Side.BUY else ZERO
         return Charges(
             brokerage=brokerage,
             stt=paisa(percent_of(turnover, stt_rate)),
@@ -84,21 +104,29 @@ class ChargeTable:
 
 @dataclass(frozen=True, slots=True)
 class ChargeSchedule:
-    """Charge tables, oldest first."""
+    """Charge tables; those of one exchange stand oldest first."""
 
     tables: tuple[ChargeTable, ...]
 
-    def table(self, day: date) -> ChargeTable:
-        """The table in force that day; days before the oldest table are charged by it."""
-        in_force = self.tables[0]
+    def table(self, day: date, exchange: str = "NSE") -> ChargeTable:
+        """The exchange's table in force that day; days before its oldest are charged by that one.
+
+        ConfigError when there is none for the exchange.
+        """
+        in_force: ChargeTable | None = None
         for table in self.tables:
-            if table.effective <= day:
+            if table.exchange == exchange and (in_force is None or table.effective <= day):
                 in_force = table
+        if in_force is None:
+            known = ", ".join(sorted({table.exchange for table in self.tables}))
+            raise ConfigError(f"charges: no table for exchange {exchange} (there are {known})")
         return in_force
 
-    def charges(self, side: Side, *, quantity: int, price: Decimal, day: date) -> Charges:
-        """The charges of one executed order on that trading day."""
-        return self.table(day).charges(side, quantity=quantity, price=price)
+    def charges(
+        self, side: Side, *, quantity: int, price: Decimal, day: date, exchange: str = "NSE"
+    ) -> Charges:
+        """The charges of one executed order on that trading day. ConfigError."""
+        return self.table(day, exchange).charges(side, quantity=quantity, price=price)
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any]) -> Self:
@@ -113,27 +141,44 @@ class ChargeSchedule:
         if not isinstance(rows, list) or not rows:
             raise ConfigError("charges: must be a list with at least one table")
         tables = tuple(_table(row, f"charges[{index}]") for index, row in enumerate(rows))
-        days = [table.effective for table in tables]
-        for index in range(1, len(days)):
-            if days[index] <= days[index - 1]:
-                raise ConfigError(f"charges[{index}].effective: must be after {days[index - 1]}")
+        _require_order(tables)
         return cls(tables)
+
+
+def _require_order(tables: Sequence[ChargeTable]) -> None:
+    newest: dict[str, date] = {}
+    for index, table in enumerate(tables):
+        before = newest.get(table.exchange)
+        if before is not None and table.effective <= before:
+            raise ConfigError(f"charges[{index}].effective: must be after {before}")
+        newest[table.exchange] = table.effective
 
 
 def _table(row: object, where: str) -> ChargeTable:
     if not isinstance(row, Mapping):
         raise ConfigError(f"{where}: must be a mapping of rates")
-    names = [field.name for field in fields(ChargeTable)]
+    known = {field.name: field for field in fields(ChargeTable)}
     for key in row:
-        if key not in names:
-            raise ConfigError(f"{where}.{key}: unknown key (allowed: {', '.join(names)})")
-    for name in names:
-        if name not in row:
+        if key not in known:
+            raise ConfigError(f"{where}.{key}: unknown key (allowed: {', '.join(known)})")
+    for name, field in known.items():
+        if name not in row and field.default is MISSING:
             raise ConfigError(f"{where}.{name}: missing")
-    rates = {name: _rate(row[name], f"{where}.{name}") for name in names if name != "effective"}
+    rates = {
+        name: _rate(value, f"{where}.{name}")
+        for name, value in row.items()
+        if name not in ("effective", "exchange")
+    }
     if rates["brokerage_min"] > rates["brokerage_max"]:
         raise ConfigError(f"{where}.brokerage_min: must not exceed brokerage_max")
-    return ChargeTable(effective=_day(row["effective"], f"{where}.effective"), **rates)
+    for name in ("note_stt_unit", "note_stamp_unit"):
+        if rates.get(name) == 0:
+            raise ConfigError(f"{where}.{name}: must be greater than 0")
+    return ChargeTable(
+        effective=_day(row["effective"], f"{where}.effective"),
+        exchange=str(row.get("exchange", "NSE")),
+        **rates,
+    )
 
 
 def _rate(value: object, where: str) -> Decimal:

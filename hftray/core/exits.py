@@ -8,11 +8,16 @@ from decimal import Decimal
 from enum import StrEnum
 from math import isfinite
 
+import numpy as np
+
+from hftray.core.candles import Floats
 from hftray.core.market import Candle
 from hftray.core.money import round_to_tick
 from hftray.core.orders import Side
 from hftray.core.position import Position
 from hftray.core.rules import ExitRules
+
+_SLACK_TICKS = 2  # levels are rounded to the tick
 
 
 class ExitReason(StrEnum):
@@ -100,3 +105,25 @@ def exit_in_candle(
         if _touched(position, reason, level, worst, best):
             return reason, level
     return None
+
+
+def first_touch(
+    position: Position, high: Floats, low: Floats, close: Floats, rules: ExitRules, tick: Decimal
+) -> int | None:
+    """The place of the first of these closed candles that could end the position, None for none.
+
+    It may name a candle that does not, but never passes over one that does: what happens on it,
+    `exit_in_candle` and `exit_at_price` decide. Where the position is short, all is mirrored.
+    """
+    sign = position.side.sign
+    best, worst = (high, low) if sign > 0 else (-low, -high)
+    seen = np.empty(len(best) + 1)
+    seen[0], seen[1:] = position.best_price * sign, best
+    np.maximum.accumulate(seen, out=seen)
+    trailing = seen * (1 - sign * rules.trailing_stop_percent / 100)
+    trailing += float(tick) * _SLACK_TICKS
+    touched = worst <= np.maximum(trailing[:-1], float(position.stop_loss) * sign)
+    touched |= close * sign <= trailing[1:]
+    touched |= best >= float(position.take_profit) * sign
+    place = int(touched.argmax()) if len(touched) else 0
+    return place if len(touched) and touched[place] else None

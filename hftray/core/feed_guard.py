@@ -137,7 +137,7 @@ class FeedGuard:
         return count + 1 >= self._confirmations
 
     def _within(self, price: float, low: float, high: float) -> bool:
-        return price * (1 - self._band) <= low and high <= price * (1 + self._band)
+        return bool(within_band(price, low, high, self._band))
 
     def snapshot(self) -> dict[str, Any]:
         """State as plain values."""
@@ -151,6 +151,11 @@ class FeedGuard:
 
 
 _STATE = ("_now", "_heard", "_ticking", "_behind", "_doubted")
+
+
+def within_band(price: Any, low: Any, high: Any, band: float) -> Any:
+    """Whether low and high lie within a share `band` of the price; floats or whole columns."""
+    return (price * (1 - band) <= low) & (high <= price * (1 + band))
 
 
 def clock_fault(

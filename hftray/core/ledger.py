@@ -140,18 +140,22 @@ class SessionStarted:
 
 @dataclass(frozen=True, slots=True)
 class RiskStateChanged:
-    """Who changed the risk state, when and why."""
+    """Who changed the risk state, when and why; the run's `sequence`-th change.
+
+    The number tells changes apart that are alike: market time may stand still between them.
+    """
 
     run_id: int
     state: str
     reason: str
     actor: str
     time: datetime
+    sequence: int = 0
 
     @property
     def event_id(self) -> str:
         """Unique name of this event."""
-        return f"{self.run_id}:risk:{self.time.isoformat()}:{self.state}"
+        return f"{self.run_id}:risk:{self.sequence}:{self.time.isoformat()}:{self.state}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,5 +225,6 @@ class RunState:
     risk_state: str = "ACTIVE"
     risk_reason: str = ""
     risk_since: datetime | None = None
+    risk_sequence: int = 0  # of the newest change
     scanning: bool = False  # whether the engine was told to scan
     market_time: datetime | None = None  # the latest moment the run is known to have reached

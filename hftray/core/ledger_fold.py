@@ -40,6 +40,16 @@ def require_term(term: int | None, newest: int) -> int:
     return term
 
 
+def require_owner(owner: str, present: str) -> None:
+    """StaleEpoch when the ledger is not `owner`'s but somebody else's; an empty name is nobody."""
+    if owner and present and owner != present:
+        raise StaleEpoch(
+            "another hftray has taken over this database and writes it now. This one records "
+            "nothing any more: stop it, or stop the other one and start this one again, which "
+            "takes the database back"
+        )
+
+
 def applied(state: RunState, event: LedgerEvent) -> RunState:
     """The state after one event; see `RunMirror` for many."""
     mirror = RunMirror(state)
@@ -110,9 +120,44 @@ class RunMirror:
                     risk_state=event.state,
                     risk_reason=event.reason,
                     risk_since=event.time,
+                    risk_sequence=event.sequence,
                 )
             case ScanningSet():
                 self._scalars = replace(self._scalars, scanning=event.scanning)
+
+    def catch_up(self, event: LedgerEvent) -> None:
+        """Take an event that the state lacks although it may know of later ones, which stay.
+
+        NotFound, IllegalTransition.
+        """
+        match event:
+            case OrderSettled() if self._left_behind(event):
+                # The order and its P&L count; the position is as later orders left it.
+                self.apply(replace(event, position=None, closed=None))
+            case RiskStateChanged(sequence=number) if number <= self._scalars.risk_sequence:
+                pass
+            case ScanningSet():
+                pass  # whether a later wish is known cannot be told
+            case _:
+                self.apply(event)
+
+    def _left_behind(self, event: OrderSettled) -> bool:
+        """Whether the order's position went on without it, or may have."""
+        trade, position = event.trade, event.position or event.closed
+        if position is None:
+            return False
+        held, day = position.reference in self._positions, self._scalars.session_day
+        went_on = any(
+            other.position == position.reference
+            and other.reference != trade.reference
+            and other.status is TradeStatus.EXECUTED
+            and other.timestamp >= trade.timestamp
+            for other in self._trades.values()
+        )
+        if event.closed is not None:
+            return went_on or not held
+        # It is the first that would be known of the position, unless its exits are out of sight.
+        return went_on or held or (day is not None and trade.session_day < day)
 
     def _reach(self, moment: datetime) -> None:
         known = self._scalars.market_time

@@ -6,9 +6,9 @@ NaN, so that the result goes into JSON as it is.
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from hftray.core.money import ZERO, paisa
@@ -22,7 +22,10 @@ EquityCurve = Sequence[tuple[datetime, Decimal]]
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """Portfolio figures; percentages are 0..100, `win_rate` is 0..1, losses are positive."""
+    """Portfolio figures; percentages are 0..100, `win_rate` is 0..1, losses are positive.
+
+    `max_drawdown_days` counts trading days.
+    """
 
     trades: int
     wins: int
@@ -36,7 +39,26 @@ class Metrics:
     total_return_percent: float
     max_drawdown: Decimal
     max_drawdown_percent: float
+    max_drawdown_days: int
+    cagr_percent: float | None
     sharpe: float | None
+    sortino: float | None
+    calmar: float | None
+
+
+UNDEFINED = {
+    "win_rate": "no trade was closed",
+    "profit_factor": "no trade lost",
+    "average_win": "no trade won",
+    "average_loss": "no trade lost",
+    "expectancy": "no trade was closed",
+    "cagr_percent": "no trading day, or a growth beyond any number",
+    "sharpe": "fewer than two trading days, or every day returned the same",
+    "sortino": "fewer than two trading days, or none that lost",
+    "calmar": "no drawdown to compare with",
+    "exposure_percent": "no session was played",
+}
+"""Why a figure may be None, in words for whoever reads the result."""
 
 
 def portfolio_metrics(
@@ -47,13 +69,16 @@ def portfolio_metrics(
     Win rate: wins / trades. Profit factor: sum of wins / sum of losses, None without a loss.
     Expectancy: mean net P&L of a trade. Total return: last equity over the initial capital, from
     the P&L when there is no curve. (Definitions: R. Pardo, "The Evaluation and Optimization of
-    Trading Strategies", 2008.) Drawdown and Sharpe: see the functions of those names.
+    Trading Strategies", 2008.) Calmar: annual growth over the deepest fall in percent (T. W. Young,
+    "Calmar Ratio: A Smoother Tool", Futures, 1991). The others: see the functions of their names.
     """
     gains = [pnl for pnl in pnls if pnl > ZERO]
     falls = [-pnl for pnl in pnls if pnl < ZERO]
     net = sum(pnls, ZERO)
     final = curve[-1][1] if curve else initial_capital + net
     drop, drop_percent = max_drawdown(curve, initial_capital=initial_capital)
+    returns = daily_returns(curve, initial_capital=initial_capital)
+    growth = cagr_percent(curve, initial_capital=initial_capital)
     return Metrics(
         trades=len(pnls),
         wins=len(gains),
@@ -67,7 +92,11 @@ def portfolio_metrics(
         total_return_percent=_percent(final - initial_capital, initial_capital),
         max_drawdown=drop,
         max_drawdown_percent=drop_percent,
-        sharpe=sharpe(daily_returns(curve, initial_capital=initial_capital)),
+        max_drawdown_days=max_drawdown_days(curve, initial_capital=initial_capital),
+        cagr_percent=growth,
+        sharpe=sharpe(returns),
+        sortino=sortino(returns),
+        calmar=growth / drop_percent if growth is not None and drop_percent > 0 else None,
     )
 
 
@@ -86,14 +115,55 @@ def max_drawdown(curve: EquityCurve, *, initial_capital: Decimal) -> tuple[Decim
     return paisa(worst), worst_percent
 
 
-def daily_returns(curve: EquityCurve, *, initial_capital: Decimal) -> list[float]:
-    """One return a trading day (IST), from each day's last equity; the first from the capital."""
+def max_drawdown_days(curve: EquityCurve, *, initial_capital: Decimal) -> int:
+    """Trading days from the peak before the deepest fall (in percent) until it is regained.
+
+    Judged by each day's last equity; a fall that is not made good lasts to the end of the curve.
+    """
+    closes = [initial_capital, *daily_equity(curve)]
+    highest = peak = 0
+    worst = 0.0
+    for day, equity in enumerate(closes):
+        if equity >= closes[highest]:
+            highest = day
+        elif (fall := _percent(closes[highest] - equity, closes[highest])) > worst:
+            peak, worst = highest, fall
+    if worst == 0.0:
+        return 0
+    regained = (day for day in range(peak + 1, len(closes)) if closes[day] >= closes[peak])
+    return next(regained, len(closes) - 1) - peak
+
+
+def cagr_percent(curve: EquityCurve, *, initial_capital: Decimal) -> float | None:
+    """Compound growth a year: (last / initial) ^ (252 / trading days) - 1, in percent.
+
+    -100 for a ruined account; None without a day, or where the figure overflows.
+    """
+    closes = daily_equity(curve)
+    if not closes:
+        return None
+    if closes[-1] <= ZERO:
+        return -100.0
+    years = len(closes) / TRADING_DAYS_A_YEAR
+    try:
+        return (math.pow(float(closes[-1] / initial_capital), 1 / years) - 1) * 100
+    except OverflowError:
+        return None
+
+
+def daily_equity(curve: EquityCurve) -> list[Decimal]:
+    """The last equity of each trading day (IST)."""
     closes: dict[date, Decimal] = {}
     for moment, equity in curve:
         closes[moment.astimezone(IST).date()] = equity
+    return list(closes.values())
+
+
+def daily_returns(curve: EquityCurve, *, initial_capital: Decimal) -> list[float]:
+    """One return a trading day (IST), from each day's last equity; the first from the capital."""
     returns: list[float] = []
     before = initial_capital
-    for equity in closes.values():
+    for equity in daily_equity(curve):
         if before <= ZERO:  # a ruined account has no returns
             break
         returns.append(float(equity / before) - 1.0)
@@ -113,6 +183,40 @@ def sharpe(returns: Sequence[float]) -> float | None:
     if deviation < 1e-12:
         return None
     return statistics.fmean(returns) / deviation * math.sqrt(TRADING_DAYS_A_YEAR)
+
+
+def sortino(returns: Sequence[float]) -> float | None:
+    """Annualised Sortino ratio: mean / downside deviation x sqrt(252), target return 0.
+
+    The downside deviation is the root of the mean square of all returns, gains counting as 0
+    (F. A. Sortino and L. N. Price, "Performance Measurement in a Downside Risk Framework", 1994).
+    None with fewer than two returns or no loss among them.
+    """
+    if len(returns) < 2:
+        return None
+    downside = math.sqrt(statistics.fmean(min(r, 0.0) ** 2 for r in returns))
+    if downside < 1e-12:
+        return None
+    return statistics.fmean(returns) / downside * math.sqrt(TRADING_DAYS_A_YEAR)
+
+
+def exposure_percent(
+    held: Iterable[tuple[datetime, datetime]], market_time: timedelta
+) -> float | None:
+    """Share of the market's open time in which anything was held, in percent; None without time.
+
+    `held` are the spans from entry to exit, in any order; where spans overlap, time counts once.
+    """
+    if market_time <= timedelta(0):
+        return None
+    total = timedelta(0)
+    until: datetime | None = None
+    for begin, end in sorted(held):
+        since = begin if until is None else max(begin, until)
+        if end > since:
+            total += end - since
+            until = end
+    return total / market_time * 100
 
 
 def _mean(amounts: Sequence[Decimal]) -> Decimal | None:

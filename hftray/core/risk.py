@@ -7,7 +7,7 @@ then nothing new is granted). Money is Decimal rupees; no clock: moments come wi
 """
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Self
 
@@ -40,7 +40,9 @@ class RiskBook:
     """Capital, limits, states and fencing of one run.
 
     Every epoch handed out lies above `epoch_floor`. A restarted shell passes a number that grows
-    with each start, so that what registered with the book before stays refused.
+    with each start, so that what registered with the book before stays refused. An entry decided
+    more than `max_intent_age` of market time before the newest mark is refused: whoever decided it
+    was away, and the market has moved on.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class RiskBook:
         charges: ChargeSchedule,
         instruments: Mapping[str, Instrument],
         epoch_floor: int = 0,
+        max_intent_age: timedelta = timedelta(minutes=6),
     ) -> None:
         self.run = run
         self.limits = limits
@@ -65,6 +68,8 @@ class RiskBook:
         self._check = LimitCheck(limits, self._account, self._day, self._switch, self._locks)
         self._epochs: dict[str, int] = {}
         self._epoch_floor = epoch_floor
+        self._max_intent_age = max_intent_age
+        self._market_time: datetime | None = None
 
     # Days, states, who may ask
 
@@ -92,12 +97,18 @@ class RiskBook:
 
         Reduces when the daily loss is reached or while something is impaired, and lifts the
         latter by itself. Symbols without a position are ignored; positions not named keep their
-        last mark. `locks` (symbol: reason) replaces all locks, None keeps them.
+        last mark. `locks` (symbol: reason) replaces all locks, None keeps them. `now` is the
+        market's time.
         """
-        for symbol, gross in open_pnl.items():
-            self._account.mark(symbol, paisa(gross))
+        self._market_time = now
+        self.revalue(open_pnl)
         self.bar(impairment, locks)
         return self._switch.judge(self._check.loss_refusal(), now, "risk")
+
+    def revalue(self, open_pnl: Mapping[str, Decimal | float]) -> None:
+        """Take open P&L before charges by symbol, without any consequence for the state."""
+        for symbol, gross in open_pnl.items():
+            self._account.mark(symbol, paisa(gross))
 
     def impair(self, text: str, now: datetime, actor: str = "risk") -> RiskStateChanged | None:
         """No entries until a mark comes without an impairment; None when it is so already."""
@@ -146,7 +157,7 @@ class RiskBook:
         if intent.leg is not Leg.ENTRY:
             refusal = self._check.exit_refusal(intent)
             return Denial(refusal) if refusal else self._approve(intent, intent.quantity)
-        refusal = self._check.entry_refusal(intent)
+        refusal = self._check.entry_refusal(intent) or self._lateness(intent)
         if refusal:
             return Denial(refusal)
         limit_price, most = entry_band(
@@ -190,6 +201,21 @@ class RiskBook:
 
     # State
 
+    @property
+    def state(self) -> RiskState:
+        """Whether entries pass at all."""
+        return self._switch.state
+
+    @property
+    def equity(self) -> Decimal:
+        """Capital and open P&L at the marks, in rupees."""
+        return self._account.equity
+
+    @property
+    def loss_room(self) -> Decimal:
+        """Rupees that closed trades leave of the day's loss limit; open positions not counted."""
+        return self._check.daily_loss_limit - (self._day.opening - self._account.capital)
+
     def view(self) -> RiskView:
         """The book at this moment."""
         return self._check.view()
@@ -203,6 +229,7 @@ class RiskBook:
             "locks": dict(self._locks),
             "epochs": dict(self._epochs),
             "epoch_floor": self._epoch_floor,
+            "market_time": self._market_time,
         }
 
     def restore(self, state: dict[str, Any]) -> Self:
@@ -214,6 +241,7 @@ class RiskBook:
         self._locks.update(state["locks"])
         self._epochs = dict(state["epochs"])
         self._epoch_floor = state["epoch_floor"]
+        self._market_time = state["market_time"]
         return self
 
     def recover(self, state: RunState) -> None:
@@ -225,7 +253,9 @@ class RiskBook:
         """
         if state.run.run_id != self.run.run_id:
             raise IllegalTransition(f"run {self.run.run_id} is not run {state.run.run_id}")
-        self._switch.recover(RiskState(state.risk_state), state.risk_reason, state.risk_since)
+        present = RiskState(state.risk_state)
+        self._switch.recover(present, state.risk_reason, state.risk_since, state.risk_sequence)
+        self._market_time = state.market_time
         rows = {trade.reference: trade for trade in (*state.trades_today, *state.pending)}
         self._account.recover(
             state.realised_total,
@@ -250,6 +280,12 @@ class RiskBook:
             raise NotRegistered(f"{symbol} has not registered since risk was started")
         if epoch != self._epochs[symbol]:
             raise StaleEpoch(f"{symbol}: epoch {epoch} is not the one registered last")
+
+    def _lateness(self, intent: OrderIntent) -> str | None:
+        known = self._market_time
+        if known is None or known - intent.time <= self._max_intent_age:
+            return None
+        return f"too late: decided {known - intent.time} of market time ago"
 
     def _size(self, intent: OrderIntent, most: Decimal) -> int:
         return position_size(

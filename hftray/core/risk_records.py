@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 from hftray.core.charges import ChargeSchedule
 from hftray.core.errors import IllegalTransition
@@ -68,29 +69,30 @@ def finished(
     against the value it was entered at; its net P&L also takes off its charges and the entry
     charges of the shares it closed.
     """
-    ended = replace(
-        pending,
-        broker_order_id=report.broker_order_id,
-        timestamp=report.time or pending.timestamp,
-    )
+    changes: dict[str, Any] = {
+        "broker_order_id": report.broker_order_id,
+        "timestamp": report.time or pending.timestamp,
+    }
     price, filled = report.average_price, report.filled_quantity
     if price is None or filled == 0:
         require_trade_step(pending.status, TradeStatus.FAILED)
         reason = ": ".join(text for text in (pending.reason, report.reason) if text)
-        return replace(ended, status=TradeStatus.FAILED, reason=reason)
+        return replace(pending, **changes, status=TradeStatus.FAILED, reason=reason)
     require_trade_step(pending.status, TradeStatus.EXECUTED)
     charges = schedule.charges(
-        pending.side, quantity=filled, price=price, day=pending.session_day
+        pending.side,
+        quantity=filled,
+        price=price,
+        day=pending.session_day,
+        exchange=pending.exchange,
     ).total
-    executed = replace(
-        ended, status=TradeStatus.EXECUTED, quantity=filled, price=price, charges=charges
-    )
-    if held is None or pending.leg is not Leg.EXIT:
-        return executed
-    rest = held.keeping(held.quantity - filled)
-    gross = (paisa(price * filled) - (held.entered - rest.entered)) * held.entry.side.sign
-    net = gross - charges - (held.charges - rest.charges)
-    return replace(executed, gross_pnl=gross, pnl=net)
+    changes |= {"status": TradeStatus.EXECUTED, "quantity": filled, "price": price}
+    if held is not None and pending.leg is Leg.EXIT:
+        rest = held.keeping(held.quantity - filled)
+        gross = (paisa(price * filled) - (held.entered - rest.entered)) * held.entry.side.sign
+        net = gross - charges - (held.charges - rest.charges)
+        changes |= {"gross_pnl": gross, "pnl": net}
+    return replace(pending, **changes, charges=charges)
 
 
 def entry_of(held: Position, run: RunInfo, exchange: str, schedule: ChargeSchedule) -> TradeRecord:
@@ -99,7 +101,11 @@ def entry_of(held: Position, run: RunInfo, exchange: str, schedule: ChargeSchedu
     Exact when nothing of the position was closed before.
     """
     charges = schedule.charges(
-        held.side, quantity=held.quantity, price=held.entry_price, day=held.session_day
+        held.side,
+        quantity=held.quantity,
+        price=held.entry_price,
+        day=held.session_day,
+        exchange=exchange,
     )
     return TradeRecord(
         reference=held.reference,

@@ -25,7 +25,7 @@ DAILY_LOSS = "daily loss"
 IMPAIRED = "impaired"
 """How the reason of a reduction begins that lifts itself when the impairment is over."""
 
-_STATE = ("state", "reason", "since", "impairment")
+_STATE = ("state", "reason", "since", "sequence", "impairment")
 
 
 class RiskSwitch:
@@ -40,6 +40,7 @@ class RiskSwitch:
         self.state = RiskState.ACTIVE
         self.reason = ""
         self.since: datetime | None = None
+        self.sequence = 0
         self.impairment = ""
 
     def judge(self, loss: str | None, now: datetime, actor: str) -> RiskStateChanged | None:
@@ -89,9 +90,10 @@ class RiskSwitch:
             return self._reduce_impaired(now, "risk")
         return self._change(RiskState.ACTIVE, "a new session", now, "risk")
 
-    def recover(self, state: RiskState, reason: str, since: datetime | None) -> None:
+    def recover(self, state: RiskState, reason: str, since: datetime | None, sequence: int) -> None:
         """Take the newest record; whether anything impairs now, the next look tells."""
-        self.state, self.reason, self.since, self.impairment = state, reason, since, ""
+        self.state, self.reason, self.since, self.sequence = state, reason, since, sequence
+        self.impairment = ""
 
     def snapshot(self) -> dict[str, Any]:
         """State as picklable values."""
@@ -110,4 +112,5 @@ class RiskSwitch:
 
     def _change(self, state: RiskState, reason: str, now: datetime, actor: str) -> RiskStateChanged:
         self.state, self.reason, self.since = state, reason, now
-        return RiskStateChanged(self._run_id, state.value, reason, actor, now)
+        self.sequence += 1
+        return RiskStateChanged(self._run_id, state.value, reason, actor, now, self.sequence)

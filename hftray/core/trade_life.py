@@ -91,8 +91,8 @@ class TradeLife:
         if report.filled_quantity == 0:
             self.phase = next_phase(self.phase, Trigger.EXIT_FAILED)
             return [Settle(report, after=held, closed=None)]
-        closed = replace(held, quantity=min(report.filled_quantity, held.quantity))
-        left = held.quantity - closed.quantity
+        left = max(0, held.quantity - report.filled_quantity)
+        closed = replace(held, quantity=held.quantity - left) if left else held
         self.position = replace(held, quantity=left) if left else None
         trigger = Trigger.EXIT_PARTIAL if left else Trigger.EXIT_FILLED
         self.phase = next_phase(self.phase, trigger)

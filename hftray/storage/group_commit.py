@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 from hftray.core.errors import StaleEpoch
 from hftray.core.ledger import RunState
+from hftray.storage.event_codec import Entry
 from hftray.storage.journal import Journal
 
 T = TypeVar("T")
@@ -63,9 +64,26 @@ class GroupCommit:
         return self._journal.term
 
     @property
+    def identity(self) -> str:
+        """The journal's name, which no other journal has."""
+        return self._journal.identity
+
+    @property
+    def gap(self) -> bool:
+        """Whether events went past the journal since its bases were written."""
+        return self._journal.head.gap
+
+    @property
+    def refused(self) -> list[Entry]:
+        """What the database would not take, oldest first."""
+        return [row.entry for _, (row, _) in sorted(self._journal.refused.items())]
+
+    @property
     def notes(self) -> list[str]:
-        """What was wrong with the file."""
-        return self._journal.notes
+        """What was wrong with the file, and how much the database refused."""
+        count = len(self._journal.refused)
+        refused = f"{count} events were refused by PostgreSQL and set aside"
+        return [*self._journal.notes, *([refused] if count else [])]
 
     def submit(self, step: Step) -> asyncio.Future[Any]:
         """Queue a step; its answer comes when it is on disk. JournalFailed, StaleEpoch."""

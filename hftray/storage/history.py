@@ -1,14 +1,15 @@
 """Trades, positions, signals and the other records in PostgreSQL, as the API lists them."""
 
 import uuid
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 
 from sqlalchemy import ColumnElement, insert, or_, select
 
 from hftray.core.errors import NotFound
 from hftray.core.events import Signal
-from hftray.core.ledger import EquityMarked, RiskStateChanged, RunInfo, SessionStarted
+from hftray.core.ledger import EquityMarked, RiskStateChanged, RunInfo, SessionStarted, TradeRecord
+from hftray.core.orders import TradeStatus
 from hftray.ports_catalog import ManualTrade, PositionRow, TradeFilter, TradeRow
 from hftray.storage.queries import Queries, between, equal, required
 from hftray.storage.record import strategy_names, trade_values
@@ -44,6 +45,12 @@ class History(Queries):
         statement = statement.order_by(trades.c.timestamp.desc(), trades.c.id.desc())
         rows = await self.rows(statement.limit(limit).offset(offset))
         return [trade_row_of(row) for row in rows]
+
+    async def session_trades(self, run_id: int, day: date) -> list[TradeRecord]:
+        """Every executed order of a run's trading day, oldest first."""
+        executed = equal(trades, run_id=run_id, session_day=day, status=TradeStatus.EXECUTED)
+        statement = select(trades).where(*executed).order_by(trades.c.timestamp, trades.c.id)
+        return [trade_row_of(row).trade for row in await self.rows(statement)]
 
     async def get_trade(self, trade_id: int) -> TradeRow:
         """One trade. NotFound."""

@@ -1,4 +1,4 @@
-"""A mark beside the journal, of fixed size and written in place: how far it had come.
+"""Beside the journal: its name, and a mark, written in place, of how far it had come.
 
 SQLite drops a damaged end of its log without a word. The mark knows the number of the last event
 that was acknowledged, so a journal that lost some can say so. Written in place, it also works on
@@ -6,10 +6,27 @@ a full disk, where it remembers that the journal has a gap.
 """
 
 import os
+import secrets
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 SIZE = 31  # bytes: 19 digits, a space, the gap, a space, 8 hexadecimal digits, a line end
+
+
+def identity(directory: Path) -> str:
+    """The name of the journal in a directory, given once, whatever becomes of its file. OSError."""
+    path = directory / "journal.name"
+    if not path.exists():
+        draft = directory / f"journal.name-{os.getpid()}"
+        with draft.open("w") as file:
+            file.write(secrets.token_hex(16))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_text()
 
 
 class HeadMark:
@@ -32,9 +49,10 @@ class HeadMark:
         os.pwrite(self._file, f"{body} {zlib.crc32(body.encode()):08x}\n".encode(), 0)
         self.seq, self.gap = seq, gap
 
-    def flag_gap(self) -> None:
-        """Remember, also over a power cut, that events went past the journal."""
-        self.write(self.seq, gap=True)
+    def flag_gap(self, gap: bool) -> None:
+        """Remember, also over a power cut, whether events went past the journal."""
+        self.gap = gap  # at least this process knows
+        self.write(self.seq, gap=gap)
         os.fsync(self._file)
 
     def close(self) -> None:

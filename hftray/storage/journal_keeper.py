@@ -1,6 +1,6 @@
 """The journal's upkeep: mirrors of the runs, checkpoints, draining, and what to do when it fails.
 
-`JournaledLedger` holds its lock around everything here but `drain` and `learn`.
+`JournaledLedger` holds its lock around everything here but `drain`.
 """
 
 import asyncio
@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from hftray import observe
-from hftray.core.errors import DataError, LedgerUnavailable, RejectError, StaleEpoch
+from hftray.core.errors import LedgerUnavailable, NotFound, StaleEpoch
 from hftray.core.ledger_fold import RunMirror, run_of
-from hftray.storage.event_codec import Entry, event_of, state_of
-from hftray.storage.group_commit import GroupCommit, Step
+from hftray.storage.event_codec import Entry
+from hftray.storage.group_commit import GroupCommit, JournalFailed, Step
 from hftray.storage.journal import Journal, Waiting
+from hftray.storage.known_answers import KnownAnswers
 from hftray.storage.outage import Database
+from hftray.storage.run_mirror import load, refused_events
 
 BATCH = 500  # events a database transaction
 CHECKPOINT = 2_000  # events between two bases
+LOOK = 1.0  # seconds between two looks, with nothing to do, at the database: there, and ours?
+HANDOVER = 3.0  # seconds for the process of another journal to notice that it is ours now
 FIRST_DELAY, LONGEST_DELAY = 0.05, 2.0  # seconds between two tries while something is away
 
 log = observe.logger("journal")
@@ -39,50 +43,28 @@ class JournalKeeper:
         self.broken = ""
         self.mirrors: dict[int, RunMirror] = {}
         self.event_ids: set[str] = set()
-        self.known: dict[str, str] = {}
-        self._refused: dict[str, Entry] = {}
-        self._gap = False
+        self.known = KnownAnswers(self.submit)
         self._since_checkpoint = 0
         self._draining = asyncio.Lock()
         self._work = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
 
     @property
-    def _journal(self) -> GroupCommit:
-        assert self._opened is not None  # `sound` comes first
+    def journal(self) -> GroupCommit:
+        """The open journal; `sound` comes first."""
+        assert self._opened is not None
         return self._opened
 
-    @property
-    def waiting(self) -> int:
-        """Events that the database does not have yet."""
-        return self._journal.waiting
-
-    @property
-    def term(self) -> int:
-        """The newest term on disk."""
-        return self._journal.term
-
-    @property
-    def notes(self) -> list[str]:
-        """What an operator should know of the journal."""
-        refused = f"{len(self._refused)} events were refused by PostgreSQL and set aside"
-        return [*self._journal.notes, *([refused] if self._refused else [])]
-
     async def sound(self) -> None:
-        """Open what is not open, take stock of what failed. LedgerUnavailable, StaleEpoch."""
-        if self._superseded is not None:
-            raise self._superseded
-        if self._opened is None:
-            await self._open()
-        if self._journal.failure and not self.broken:
-            await self._take_stock()
+        """Open what is not open, take stock, start to drain. LedgerUnavailable, StaleEpoch."""
+        await self._ready()
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._keep_draining())
             self._worker.add_done_callback(self._worker_ended)
 
     def submit(self, step: Step) -> asyncio.Future[Any]:
         """Queue a step for the next commit."""
-        return self._journal.submit(step)
+        return self.journal.submit(step)
 
     def append(self, entries: list[Entry], *, new_day: bool) -> asyncio.Future[None]:
         """Queue events, that the mirrors have, for the next commit and then for the database.
@@ -96,38 +78,71 @@ class JournalKeeper:
             self._checkpoint()
         return written
 
-    def learn(self, key: str, value: str) -> None:
-        """Remember an answer of the database for when it is away."""
-        if self.known.get(key) != value:
-            self.known[key] = value
-            self.submit(lambda journal: journal.learn(key, value))
-
     async def mirror(self, run_id: int) -> RunMirror:
         """The run as recorded. NotFound; LedgerUnavailable when nobody here knows for certain."""
         if run_id not in self.mirrors:
             self.mirrors[run_id] = await self._load(run_id)
+            # The next checkpoint ends the bases of all others, and these cannot do without.
+            for other in {run_of(event) for event in refused_events(self.journal)}:
+                if other not in self.mirrors:
+                    with suppress(NotFound, LedgerUnavailable):
+                        self.mirrors[other] = await self._load(other)
             if not self.broken:
                 self._checkpoint()
         return self.mirrors[run_id]
 
     async def drain(self) -> None:
-        """Bring the database up to date. LedgerUnavailable."""
+        """Bring the database up to date. LedgerUnavailable, StaleEpoch."""
         async with self._draining:
             try:
-                while self.waiting and (rows := await self._journal.look(_oldest)):
+                while self.journal.waiting and (rows := await self.journal.look(_oldest)):
                     await self._move(rows)
             except sqlite3.Error as error:
                 raise LedgerUnavailable(f"the journal cannot be read: {error}") from error
 
-    async def flag_gap(self) -> None:
-        """Events are about to go past the journal: its bases end here, also after a restart."""
-        if self._gap:
+    async def require_own(self) -> None:
+        """StaleEpoch when another process has the journal, or another journal the database.
+
+        LedgerUnavailable when the database does not answer. A journal that cannot be read is no
+        reason.
+        """
+        with suppress(sqlite3.Error):
+            await self.journal.look(Journal.require_own)
+        await self._database.require_own()
+
+    async def take_over(self) -> None:
+        """Make the database ours, before anything is drained. Conflict, LedgerUnavailable.
+
+        What another journal brought there meanwhile is not in ours: its bases end here.
+        StaleEpoch from one that was superseded: a new process may take the database back.
+        """
+        await self._ready()
+        ledger, own = self._database.ledger, self._database.owner
+        present = await self._database.ask(ledger.owner())
+        if present == own:
             return
-        self._gap = True
+        self.mirrors.clear()
         try:
-            await self._journal.look(lambda journal: journal.head.flag_gap())
+            await self._checkpoint()
+        except JournalFailed:
+            await self.flag_gap()
+        await self._database.ask(ledger.take_over(own, present))
+        if present:
+            log.warning("the database was taken over from another journal", before=present)
+            await asyncio.sleep(HANDOVER)  # or both would approve orders meanwhile
+
+    async def flag_gap(self, gap: bool = True) -> bool:
+        """Events are about to go past the journal: its bases end here, also after a restart.
+
+        False takes it back. Whether that is a change.
+        """
+        if self.journal.gap == gap:
+            return False
+        try:
+            await self.journal.look(lambda journal: journal.head.flag_gap(gap))
         except OSError as error:
             log.error("the journal's gap could not be noted", reason=str(error))
+        return True
 
     async def close(self) -> None:
         """End the task and release the files."""
@@ -137,67 +152,47 @@ class JournalKeeper:
         if self._opened is not None:
             await self._opened.close()
 
+    async def _ready(self) -> None:
+        if (superseded := self._superseded or self._database.superseded) is not None:
+            raise superseded
+        if self._opened is None:
+            await self._open()
+        if self.journal.failure and not self.broken:
+            await self._take_stock()
+
     async def _open(self) -> None:
         try:
             journal = await GroupCommit.open(self._directory)
             self.event_ids = await journal.look(Journal.event_ids)
-            self.known = await journal.look(Journal.known)
-            self._refused = {e.event_id: e for e in await journal.look(Journal.refused)}
+            self.known.load(await journal.look(Journal.known))
         except (sqlite3.Error, OSError) as error:
             raise LedgerUnavailable(f"the journal cannot be opened: {error}") from error
         self._opened = journal
+        self._database.owner = journal.identity
         for note in journal.notes:
-            log.error("journal damaged", what=note)
+            log.error("not all is well with the journal", what=note)
 
     async def _take_stock(self) -> None:
         """A commit failed. What it left behind is read from the file, not remembered."""
-        self.broken = f"journal cannot be written: {self._journal.failure}"
-        log.error("the journal fails", reason=self._journal.failure)
+        self.broken = f"journal cannot be written: {self.journal.failure}"
+        log.error("the journal fails", reason=self.journal.failure)
         self.mirrors.clear()
         self._work.set()
         try:
-            await self._journal.look(Journal.reload)
-            self.event_ids = await self._journal.look(Journal.event_ids)
+            await self.journal.look(Journal.reload)
+            self.event_ids = await self.journal.look(Journal.event_ids)
         except sqlite3.Error as error:
             log.error("the journal cannot be read", reason=str(error))
 
     async def _load(self, run_id: int) -> RunMirror:
-        local = await self._local(run_id) if self._database.away else None
-        if local is not None:
-            return local
-        try:
-            await self.drain()
-            state = await self._database.ask(self._database.ledger.run_state(run_id))
-        except LedgerUnavailable:
-            if (local := await self._local(run_id)) is None:
-                raise
-            return local
-        mirror = RunMirror(state)
-        # What the database would not take has happened all the same.
-        _follow(mirror, list(self._refused.values()))
-        return mirror
+        return await load(run_id, self.journal, self._database, self.drain)
 
-    async def _local(self, run_id: int) -> RunMirror | None:
-        """The run from the journal alone; None when that is not the whole truth."""
-        if self._gap:
-            return None
-        try:
-            found = await self._journal.look(lambda journal: journal.base(run_id))
-            if found is None:
-                return None
-            base, entries = found
-            mirror = RunMirror(state_of(base))
-            _follow(mirror, entries)
-        except (sqlite3.Error, DataError) as error:
-            log.error("the journal's base cannot be used", reason=str(error))
-            return None
-        return mirror
-
-    def _checkpoint(self) -> None:
+    def _checkpoint(self) -> asyncio.Future[list[str]]:
         self._since_checkpoint = 0
         states = [mirror.state() for mirror in self.mirrors.values()]
         written = self.submit(lambda journal: journal.rebase(states))
         written.add_done_callback(self._forget)
+        return written
 
     def _forget(self, written: asyncio.Future[list[str]]) -> None:
         if not written.cancelled() and written.exception() is None:
@@ -205,37 +200,42 @@ class JournalKeeper:
 
     async def _move(self, rows: list[Waiting]) -> None:
         refused = await self._database.record(rows)
-        self._refused.update((row.entry.event_id, row.entry) for row, _ in refused)
-        await self._journal.look(lambda journal: journal.drained(rows[-1], len(rows)))
-        self.submit(lambda journal: journal.set_aside(refused))
+        await self.journal.look(partial(Journal.drained, rows=rows, refused=refused))
+        self.submit(Journal.save_drained)
 
     async def _keep_draining(self) -> None:
         delay = FIRST_DELAY
         while True:
-            if not (self.waiting or self._database.away or self.broken):
-                self._work.clear()
-                await self._work.wait()
+            idle = False
+            if not (self.journal.waiting or self._database.away or self.broken):
+                idle = not await self._work_comes()
             if self.broken:
                 await self._mend()
             with suppress(LedgerUnavailable):
                 await self.drain()
-                if self._database.away:
-                    await self._database.ask(self._database.ledger.roster(-1))
+                if idle or self._database.away:
+                    await self._database.require_own()
                 if not self.broken:
                     delay = FIRST_DELAY
                     continue
             await self._database.pause(delay)
             delay = min(delay * 2, LONGEST_DELAY)
 
+    async def _work_comes(self) -> bool:
+        self._work.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK):
+                return await self._work.wait()
+        return False
+
     async def _mend(self) -> None:
         async with self._lock:
             states = [mirror.state() for mirror in self.mirrors.values()]
-            if not await self._journal.mend(states if self._gap else None):
+            if not await self.journal.mend(states if self.journal.gap else None):
                 return
-            self.broken, self._gap = "", False
-            self.event_ids = await self._journal.look(Journal.event_ids)
-            for key, value in self.known.items():
-                self.submit(partial(Journal.learn, key=key, value=value))
+            self.broken = ""
+            self.event_ids = await self.journal.look(Journal.event_ids)
+            self.known.write_again()
             log.info("the journal is written again")
 
     def _worker_ended(self, worker: asyncio.Task[None]) -> None:
@@ -248,11 +248,3 @@ class JournalKeeper:
 
 def _oldest(journal: Journal) -> list[Waiting]:
     return journal.rows_waiting(BATCH)
-
-
-def _follow(mirror: RunMirror, entries: list[Entry]) -> None:
-    for entry in entries:
-        event = event_of(entry)
-        if run_of(event) == mirror.run_id:
-            with suppress(RejectError):
-                mirror.apply(event)

@@ -79,8 +79,7 @@ def connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)
     try:
-        # A damaged text must be comparable, not an error of its own.
-        connection.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+        connection.text_factory = _comparable
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
@@ -104,6 +103,25 @@ def opened(path: Path) -> tuple[sqlite3.Connection, list[str]]:
         raise  # it cannot be opened now, which says nothing of what is in it
     except sqlite3.DatabaseError as error:
         return _salvaged(path, error)
+
+
+def frozen(path: Path) -> sqlite3.Connection:
+    """The journal as it is, only for reading, where nothing can be written; OperationalError.
+
+    Only one that was closed in order is whole in its one file.
+    """
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:
+        raise sqlite3.OperationalError("its write-ahead log cannot be read")
+    address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    connection = sqlite3.connect(address, uri=True, isolation_level=None)
+    connection.text_factory = _comparable
+    try:
+        connection.execute("SELECT count(*) FROM meta")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
 
 
 def keep_cut(directory: Path, rows: Iterable[Row]) -> Path:
@@ -144,13 +162,18 @@ def _readable(path: Path) -> tuple[dict[str, str], list[Row]]:
     rows: list[Row] = []
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT)) as old:
-            old.text_factory = lambda raw: raw.decode("utf-8", "surrogateescape")
+            old.text_factory = _comparable
             meta = dict(old.execute("SELECT key, value FROM meta").fetchall())
             with suppress(sqlite3.DatabaseError):
                 rows.extend(old.execute(ROWS))
     except sqlite3.DatabaseError:
         return {}, []
     return meta, rows
+
+
+def _comparable(raw: bytes) -> str:
+    # A damaged text must be comparable, not an error of its own.
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _finish_replacement(path: Path) -> None:

@@ -7,19 +7,21 @@ that has all that was journaled, or else from the journal's own base and the row
 
 When the journal cannot be written, events go straight to the database and the journal's base is
 not trusted any more until it has been written anew; when neither works, LedgerUnavailable.
+
+One journal at a time writes a database: `open_run` makes it the caller's, and whoever had it
+before is refused from its next look at the database on.
 """
 
 import asyncio
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from time import time_ns
-from typing import Any, TypeVar
+from typing import Any
 
-from hftray.core.errors import LedgerUnavailable
+from hftray.core.errors import LedgerUnavailable, RejectError, StaleEpoch
 from hftray.core.ledger import (
     LedgerEvent,
     LedgerHealth,
@@ -27,36 +29,31 @@ from hftray.core.ledger import (
     RunState,
     ScanningSet,
     SessionStarted,
-    TradeRecord,
 )
 from hftray.core.ledger_fold import RunMirror, require_term, run_of
-from hftray.core.position import Position
-from hftray.ports import Ledger
-from hftray.storage.event_codec import entry_of, roster_of, roster_text, run_of_text, run_text
+from hftray.storage.event_codec import Roster, entry_of
+from hftray.storage.event_limit import EventLimit
 from hftray.storage.group_commit import JournalFailed
 from hftray.storage.journal_keeper import JournalKeeper
-from hftray.storage.outage import Database
+from hftray.storage.outage import Database, SharedLedger
 
-ROSTER_PATIENCE = 2.0  # seconds a scan may wait for the strategies before it uses the known ones
 FINISH_PATIENCE = 2.0  # seconds to leave a complete database behind
-ROSTER = "roster"
-
-Owned = TypeVar("Owned", TradeRecord, Position)
 
 
 class JournaledLedger:
     """A journal in `directory` before the ledger `remote`, which the caller owns.
 
-    From `max_events` waiting events on `append` reports an impairment, and goes on. StaleEpoch
-    from every call once another process has opened the same journal.
+    From `max_events` waiting events on `append` reports an impairment and takes only what orders
+    and risk write. StaleEpoch from every call once another process has opened the same journal, or
+    another journal was found to have taken over the database.
     """
 
-    def __init__(self, remote: Ledger, directory: Path, *, max_events: int) -> None:
+    def __init__(self, remote: SharedLedger, directory: Path, *, max_events: int) -> None:
         self._database = Database(remote)
         self._lock = asyncio.Lock()  # appends are folded and queued one after the other
         self._keeper = JournalKeeper(self._database, directory, self._lock)
         self._remote = remote
-        self._max_events = max_events
+        self._limit = EventLimit(max_events)
         self._term = 0
 
     # Runs: they begin and end in the database
@@ -64,13 +61,18 @@ class JournaledLedger:
     async def open_run(
         self, mode: str, source: str, user_id: str, initial_capital: Decimal
     ) -> RunInfo:
-        """The user's unfinished run, or a new one. NotFound; LedgerUnavailable without database."""
-        await self._ready()
+        """The user's unfinished run, or a new one, in a database that is ours from now on.
+
+        NotFound; Conflict when another journal takes it over just now; LedgerUnavailable.
+        """
+        async with self._lock:
+            await self._keeper.take_over()
+            await self._keeper.sound()
         await self._keeper.drain()
         run = await self._database.ask(
             self._remote.open_run(mode, source, user_id, initial_capital)
         )
-        self._keeper.learn(_current(mode, source), run_text(run))
+        self._keeper.known.learn_run(run)
         await self._read_roster()
         async with self._lock:
             await self._keeper.mirror(run.run_id)
@@ -79,18 +81,18 @@ class JournaledLedger:
     async def current_run(self, mode: str, source: str) -> RunInfo | None:
         """The run of this mode and source that was opened last; None before the first."""
         await self._ready()
-        known = self._keeper.known.get(_current(mode, source))
+        known = self._keeper.known.current_run(mode, source)
         if known is not None and self._database.away:
-            return run_of_text(known)
+            return known
         try:
             await self._keeper.drain()
             run = await self._database.ask(self._remote.current_run(mode, source))
         except LedgerUnavailable:
             if known is None:
                 raise
-            return run_of_text(known)
+            return known
         if run is not None:
-            self._keeper.learn(_current(mode, source), run_text(run))
+            self._keeper.known.learn_run(run)
         return run
 
     async def finish_run(self, run_id: int, time: datetime) -> None:
@@ -122,7 +124,7 @@ class JournaledLedger:
         """Record all events or none; those recorded before are skipped.
 
         NotFound for an unknown run or order, IllegalTransition, StaleEpoch; LedgerUnavailable
-        when neither the journal nor the database takes them.
+        when neither the journal nor the database takes them, or too many wait.
         """
         while True:
             async with self._lock:
@@ -146,22 +148,22 @@ class JournaledLedger:
                 state = (await self._keeper.mirror(run_id)).state()
                 everything = None if self._keeper.broken else self._keeper.submit(_nothing)
             if everything is None:
-                return self._of_known_strategies(state)
+                return self._keeper.known.shown(state)
             with suppress(JournalFailed):
                 await everything  # nothing is told that is not on disk
-                return self._of_known_strategies(state)
+                return self._keeper.known.shown(state)
 
     async def roster(self, known_version: int) -> tuple[int, list[dict[str, Any]]] | None:
         """Version and rows of all strategies; None when the version is the known one."""
         await self._ready()
-        if not (self._database.away and ROSTER in self._keeper.known):
+        known = self._keeper.known.roster
+        if known is None or not self._database.away:
             try:
-                await self._read_roster()
+                known = await self._read_roster()
             except LedgerUnavailable:
-                if ROSTER not in self._keeper.known:
+                if known is None:
                     raise
-        roster = roster_of(self._keeper.known[ROSTER])
-        return None if roster[0] == known_version else roster
+        return None if known[0] == known_version else known
 
     async def drained(self, timeout: float) -> bool:
         """Wait until the database has everything; False when it takes longer than that."""
@@ -175,7 +177,8 @@ class JournaledLedger:
 
     async def close(self) -> None:
         """Move to the database what it takes in a short time, and release the files."""
-        await self.drained(FINISH_PATIENCE)
+        with suppress(StaleEpoch):
+            await self.drained(FINISH_PATIENCE)
         await self._keeper.close()
 
     async def _ready(self) -> None:
@@ -183,7 +186,7 @@ class JournaledLedger:
             await self._keeper.sound()
 
     def _newest_term(self) -> int:
-        return max(self._term, self._keeper.term)
+        return max(self._term, self._keeper.journal.term)
 
     async def _fold(
         self, events: Sequence[LedgerEvent]
@@ -202,6 +205,7 @@ class JournaledLedger:
 
     async def _write(self, events: Sequence[LedgerEvent]) -> Awaitable[None]:
         drafts, fresh = await self._fold(events)
+        self._limit.require_room(fresh.values(), self._keeper.journal.waiting)
         entries = [entry_of(event) for event in fresh.values()]
         # From here on without a pause: the mirrors and the queue must not part.
         self._keeper.mirrors.update(drafts)
@@ -214,55 +218,33 @@ class JournaledLedger:
         drafts, fresh = await self._fold(events)
         if not fresh:
             return
-        await self._keeper.flag_gap()
-        # Until the database has said yes, nobody here knows whether it did.
-        for run_id in drafts:
-            self._keeper.mirrors.pop(run_id, None)
-        await self._database.ask(self._remote.append(list(fresh.values())))
+        await self._keeper.require_own()  # it answers, too: what follows may happen
+        flagged = await self._keeper.flag_gap()
+        # Until the database has said yes or no, nobody here knows whether it did.
+        known = {run_id: self._keeper.mirrors.pop(run_id) for run_id in drafts}
+        try:
+            await self._database.append(list(fresh.values()))
+        except RejectError:
+            self._keeper.mirrors.update(known)
+            if flagged:
+                await self._keeper.flag_gap(False)
+            raise
         self._keeper.mirrors.update(drafts)
 
     def _health(self) -> LedgerHealth:
-        waiting = self._keeper.waiting
-        impairments = [self._keeper.broken] if self._keeper.broken else []
-        if waiting >= self._max_events:
-            impairments.append(
-                f"{waiting} events wait for PostgreSQL, the limit is {self._max_events}"
-            )
-        notes = [*self._keeper.notes, self._database.note(waiting)]
+        waiting = self._keeper.journal.waiting
+        impairments = filter(None, (self._keeper.broken, self._limit.impairment(waiting)))
+        notes = [*self._keeper.journal.notes, self._database.note(waiting)]
         return LedgerHealth(waiting, "; ".join(impairments), tuple(note for note in notes if note))
 
-    async def _read_roster(self) -> None:
-        known = self._keeper.known.get(ROSTER)
-        version = -1 if known is None else roster_of(known)[0]
-
-        async def within_patience() -> tuple[int, list[dict[str, Any]]] | None:
-            async with asyncio.timeout(ROSTER_PATIENCE):
-                return await self._remote.roster(version)
-
-        if (fresh := await self._database.ask(within_patience())) is not None:
-            self._keeper.learn(ROSTER, roster_text(fresh))
-
-    def _of_known_strategies(self, state: RunState) -> RunState:
-        """The state as the database shows it: a deleted strategy leaves no id behind."""
-        if ROSTER not in self._keeper.known:
-            return state
-        known = {row["id"] for row in roster_of(self._keeper.known[ROSTER])[1]} | {None}
-        return replace(
-            state,
-            trades_today=_of_strategies(state.trades_today, known),
-            pending=_of_strategies(state.pending, known),
-            positions=_of_strategies(state.positions, known),
-        )
-
-
-def _of_strategies(rows: tuple[Owned, ...], known: set[int | None]) -> tuple[Owned, ...]:
-    return tuple(
-        row if row.strategy_id in known else replace(row, strategy_id=None) for row in rows
-    )
-
-
-def _current(mode: str, source: str) -> str:
-    return f"current {mode} {source}"
+    async def _read_roster(self) -> Roster:
+        known = self._keeper.known.roster
+        fresh = await self._database.roster(-1 if known is None else known[0])
+        if fresh is not None:
+            self._keeper.known.learn_roster(fresh)
+        roster = fresh or known
+        assert roster is not None  # no version is -1
+        return roster
 
 
 def _nothing(journal: object) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from hftray.core.errors import NotFound, RejectError
+from hftray.core.errors import Conflict, NotFound, RejectError
 from hftray.core.ledger import (
     LedgerEvent,
     LedgerHealth,
@@ -21,7 +21,7 @@ from hftray.core.ledger import (
     ScanningSet,
     TradeRecord,
 )
-from hftray.core.ledger_fold import require_term
+from hftray.core.ledger_fold import require_owner, require_term
 from hftray.core.position import Position
 from hftray.storage.database import (
     FOREIGN_KEY_VIOLATION,
@@ -34,6 +34,7 @@ from hftray.storage.rows import position_of, run_of, session_of, trade_of
 from hftray.storage.tables import (
     catalog_state,
     equity,
+    ledger_owner,
     positions,
     risk_events,
     runs,
@@ -110,11 +111,27 @@ class PostgresLedger:
         self._term = max(self._term + 1, time_ns() // 1_000_000)
         return self._term
 
-    async def append(self, events: Sequence[LedgerEvent], term: int | None = None) -> LedgerHealth:
+    async def owner(self) -> str:
+        """Which journal's events are taken; empty before the first."""
+        async with reachable(self._engine), self._engine.connect() as connection:
+            return await connection.scalar(select(ledger_owner.c.journal)) or ""
+
+    async def take_over(self, owner: str, before: str) -> None:
+        """Take events of this journal only, after those of `before`; Conflict when not so now."""
+        change = update(ledger_owner).where(ledger_owner.c.journal == before)
+        change = change.values(journal=owner, since=func.now())
+        async with reachable(self._engine), self._engine.begin() as connection:
+            if not (await connection.execute(change)).rowcount:
+                raise Conflict("another hftray has just begun to write this database; try again")
+
+    async def append(
+        self, events: Sequence[LedgerEvent], term: int | None = None, *, owner: str = ""
+    ) -> LedgerHealth:
         """Record all events in one transaction, or none; those recorded before are skipped.
 
         NotFound for an unknown run or order, IllegalTransition for an order that ended otherwise,
-        StaleEpoch for an older term, RejectError for values the database will never take.
+        StaleEpoch for an older term or when the ledger is another journal's than `owner`,
+        RejectError for values the database will never take.
         """
         self._term = require_term(term, self._term)
         if not events:
@@ -122,6 +139,9 @@ class PostgresLedger:
         async with reachable(self._engine):
             try:
                 async with self._engine.begin() as connection:
+                    if owner:  # nobody takes over before this is committed
+                        present = select(ledger_owner.c.journal).with_for_update(read=True)
+                        require_owner(owner, await connection.scalar(present) or "")
                     await record(connection, events)
             except DBAPIError as error:
                 state = sqlstate(error)
@@ -187,6 +207,7 @@ async def _read_run_state(connection: AsyncConnection, run_id: int) -> RunState:
             risk_state=risk["state"],
             risk_reason=risk["reason"],
             risk_since=risk["time"],
+            risk_sequence=risk["sequence"],
         )
     return state
 

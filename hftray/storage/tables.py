@@ -218,8 +218,19 @@ risk_events = Table(
     Column("reason", Text, nullable=False),
     Column("actor", String, nullable=False),
     Column("time", MOMENT, nullable=False),
+    Column("sequence", Integer, nullable=False, server_default=text("0")),
 )
 Index("ix_risk_events_run_newest", risk_events.c.run_id, risk_events.c.time)
+
+# One row: which journal's events are taken now, and since when; an empty name before the first.
+ledger_owner = Table(
+    "ledger_owner",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("journal", String, nullable=False),
+    Column("since", MOMENT, nullable=False, server_default=func.now()),
+    CheckConstraint("id = 1", name="single_row"),
+)
 
 # Which events were applied. Signals, equity marks and position marks are not listed: their own
 # keys make them exactly-once already, and they come by the hundred.

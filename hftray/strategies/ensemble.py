@@ -104,10 +104,19 @@ class Ensemble:
             if buy != sell:
                 votes[name] = vote = buy - sell
                 total += weight * vote
-        score = total / self._total_weight
-        decision = self.decide(score)
-        strategy_id = None if decision is Decision.HOLD else self._heaviest(decision, votes)
-        return Vote(decision, score, votes, strategy_id)
+        return self._counted(votes, total)
+
+    def count(self, votes: Sequence[int]) -> Vote:
+        """What these votes decide, one for each voter in their order."""
+        total = 0.0
+        for voter, vote in zip(self.voters, votes, strict=True):
+            total += voter.weight * vote
+        return self._counted(dict(zip(self._silence, votes, strict=True)), total)
+
+    @property
+    def quorum(self) -> float:
+        """The sum of weighted votes beyond which a decision is made, within rounding."""
+        return self._beyond * self._total_weight
 
     def vote_history(self, candles: Candles) -> tuple[Floats, dict[str, Votes]]:
         """The score and each voter's vote on every candle, as each was the newest one."""
@@ -125,6 +134,12 @@ class Ensemble:
         if score > self._beyond:
             return Decision.BUY
         return Decision.SELL if score < -self._beyond else Decision.HOLD
+
+    def _counted(self, votes: dict[str, int], total: float) -> Vote:
+        score = total / self._total_weight
+        decision = self.decide(score)
+        strategy_id = None if decision is Decision.HOLD else self._heaviest(decision, votes)
+        return Vote(decision, score, votes, strategy_id)
 
     def _heaviest(self, decision: Decision, votes: Mapping[str, int]) -> int | None:
         side = 1 if decision is Decision.BUY else -1

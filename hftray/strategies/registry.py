@@ -1,6 +1,7 @@
 """Strategy kinds by name, and how a row's parameters become voters."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -11,6 +12,7 @@ from hftray.strategies.strategy import Parameters, Strategy
 S = TypeVar("S", bound=type[Strategy[Any]])
 
 _KINDS: dict[str, type[Strategy[Any]]] = {}
+_NAME = r"[a-z][a-z0-9_]{0,31}"  # ":" and "#" part a voter's name
 
 
 class BadStrategy(RejectError):
@@ -23,9 +25,14 @@ class BadStrategy(RejectError):
 
 
 def register(kind: str, parameters_type: type[Parameters]) -> Callable[[S], S]:
-    """Class decorator: make the strategy known under its name on the wire."""
+    """Class decorator: make the strategy known under its name on the wire.
+
+    ValueError when the name is taken, or is not lower case letters, digits and underscores.
+    """
 
     def enter(cls: S) -> S:
+        if not re.fullmatch(_NAME, kind):
+            raise ValueError(f"strategy kind '{kind}' must match {_NAME}")
         if kind in _KINDS:
             raise ValueError(f"strategy kind '{kind}' is registered twice")
         cls.kind = kind
@@ -34,6 +41,12 @@ def register(kind: str, parameters_type: type[Parameters]) -> Callable[[S], S]:
         return cls
 
     return enter
+
+
+def forget(kinds: Iterable[str]) -> None:
+    """Take kinds out again: those of a file that failed half way."""
+    for kind in kinds:
+        _KINDS.pop(kind, None)
 
 
 def known_kinds() -> tuple[str, ...]:

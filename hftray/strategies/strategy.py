@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from hftray.core.candles import Candles
+from hftray.core.drift import Radius, drift
 from hftray.strategies.comparison import Pair, Truth
+from hftray.strategies.rough import Rough
 
 Votes = NDArray[np.int8]
 Column = NDArray[Any]
@@ -56,7 +58,13 @@ class Input(NamedTuple):
         """The columns picked, each as long as the candles."""
         return self.pick(self.series(candles, *self.arguments))
 
-    def pick(self, result: Any) -> list[Column]:
+    def radii(self, candles: Candles, window: int, result: Any) -> list[Radius]:
+        """How far each column picked may lie from what a buffer of `window` candles gives."""
+        if isinstance(self.series, attrgetter):
+            return [0.0]
+        return self.pick(drift(self.series, self.arguments, candles, window, result))
+
+    def pick(self, result: Any) -> list[Any]:
         """The columns picked out of a function's result."""
         return [result[place] for place in self.outputs] if self.outputs else [result]
 
@@ -74,6 +82,10 @@ VOLUME = Input(attrgetter("volume"))
 DAY = Input(attrgetter("day"))
 
 P = TypeVar("P", bound=Parameters)
+
+
+def _part(radius: Radius, rows: slice) -> Radius:
+    return radius if isinstance(radius, float) else radius[rows]
 
 
 class Strategy(ABC, Generic[P]):
@@ -121,6 +133,32 @@ class Strategy(ABC, Generic[P]):
     def vote_history(self, candles: Candles) -> Votes:
         """The vote on every candle as it was when it was the newest; the first is 0."""
         return self.votes_over(self.columns(candles))
+
+    def survey(
+        self, candles: Candles, columns: Sequence[Column], radii: Sequence[Radius], window: int
+    ) -> tuple[Votes, Votes]:
+        """The lowest and the highest vote that a buffer of `window` candles may give, by candle.
+
+        `columns` are the inputs' columns, `radii` how far each may lie from the buffer's. Mostly
+        both are the vote. Nothing is sure of inputs that nothing is known of, nor of a rule that
+        does more with its columns than compare, add and scale them.
+        """
+        doubts = np.zeros(len(candles), dtype=np.bool_)
+        rough = [
+            (Rough(c[:-1], _part(r, slice(-1)), doubts[1:]),
+             Rough(c[1:], _part(r, slice(1, None)), doubts[1:]))
+            for c, r in zip(columns, radii, strict=True)
+        ]  # fmt: skip
+        votes = np.zeros(len(candles), dtype=np.int8)
+        try:
+            with np.errstate(invalid="ignore"):
+                buys, sells = self.rule(rough)
+            np.subtract(buys, sells, out=votes[1:], dtype=np.int8, casting="unsafe")
+        except (AttributeError, TypeError):
+            doubts[1:] = True
+        if not doubts.any():
+            return votes, votes
+        return np.where(doubts, np.int8(-1), votes), np.where(doubts, np.int8(1), votes)
 
     def votes_over(self, columns: Sequence[Column]) -> Votes:
         """The votes that the rule gives along whole columns."""

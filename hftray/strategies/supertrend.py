@@ -3,12 +3,23 @@
 from collections.abc import Sequence
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
+from hftray.core.candles import Candles
+from hftray.core.drift import Radius, may_turn
 from hftray.core.indicators import supertrend
 from hftray.strategies.comparison import Pair, Truth
 from hftray.strategies.registry import register
-from hftray.strategies.strategy import Input, Parameters, Period, Strategy, Weight
+from hftray.strategies.strategy import (
+    Column,
+    Input,
+    Parameters,
+    Period,
+    Strategy,
+    Votes,
+    Weight,
+)
 
 
 class SuperTrendParameters(Parameters):
@@ -32,3 +43,11 @@ class SuperTrendFlip(Strategy[SuperTrendParameters]):
         """A change of direction."""
         ((was, direction),) = columns
         return (was == -1) & (direction == 1), (was == 1) & (direction == -1)
+
+    def survey(
+        self, candles: Candles, columns: Sequence[Column], radii: Sequence[Radius], window: int
+    ) -> tuple[Votes, Votes]:
+        """The line remembers without end, so any candle on which it could turn may be a vote."""
+        p = self.parameters
+        up, down = may_turn(candles, window, p.period, p.multiplier)
+        return -down.view(np.int8), up.view(np.int8)

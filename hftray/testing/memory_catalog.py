@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
 from hftray.core.errors import Conflict, NotFound
 from hftray.core.events import Signal
-from hftray.core.ledger import EquityMarked, RiskStateChanged, RunInfo, SessionStarted
+from hftray.core.ledger import EquityMarked, RiskStateChanged, RunInfo, SessionStarted, TradeRecord
+from hftray.core.orders import Leg, TradeStatus
 from hftray.ports_catalog import (
     MANUAL_RUN,
     GrowwCredentials,
@@ -133,6 +134,17 @@ class MemoryCatalog:
         """Trades by time, newest first."""
         found = [row for row in self._store.trades.values() if _matches(row, wanted)]
         return _page(found, lambda row: (row.trade.timestamp, row.id), limit, offset)
+
+    async def session_trades(self, run_id: int, day: date) -> list[TradeRecord]:
+        """Every executed order of a run's trading day, oldest first."""
+        found = [
+            row
+            for row in self._store.trades.values()
+            if (row.trade.run_id, row.trade.session_day) == (run_id, day)
+            and row.trade.status is TradeStatus.EXECUTED
+            and row.trade.leg is not Leg.MANUAL
+        ]
+        return [row.trade for row in sorted(found, key=lambda row: (row.trade.timestamp, row.id))]
 
     async def get_trade(self, trade_id: int) -> TradeRow:
         """One trade."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from hftray.core.errors import NotFound
+from hftray.core.errors import Conflict, NotFound
 from hftray.core.events import Signal
 from hftray.core.ledger import (
     EquityMarked,
@@ -24,7 +24,7 @@ from hftray.core.ledger import (
     SignalRecorded,
     TradeRecord,
 )
-from hftray.core.ledger_fold import require_term
+from hftray.core.ledger_fold import require_owner, require_term
 from hftray.core.orders import TradeStatus, require_trade_step
 from hftray.ports_catalog import GrowwCredentials, PositionRow, StrategyRow, TradeRow, UserRow
 
@@ -38,6 +38,7 @@ class MemoryStore:
     strategies: dict[int, StrategyRow] = field(default_factory=dict)
     strategy_ids: int = 0
     term: int = 0
+    owner: str = ""
     roster_version: int = 1
     runs: dict[int, RunInfo] = field(default_factory=dict)
     finished: dict[int, datetime] = field(default_factory=dict)
@@ -118,8 +119,21 @@ class MemoryLedger:
         self.store.term += 1
         return self.store.term
 
-    async def append(self, events: Sequence[LedgerEvent], term: int | None = None) -> LedgerHealth:
+    async def owner(self) -> str:
+        """Which journal's events are taken; empty before the first."""
+        return self.store.owner
+
+    async def take_over(self, owner: str, before: str) -> None:
+        """Take events of this journal only, after those of `before`; Conflict when not so now."""
+        if self.store.owner != before:
+            raise Conflict("another hftray has just begun to write this database; try again")
+        self.store.owner = owner
+
+    async def append(
+        self, events: Sequence[LedgerEvent], term: int | None = None, *, owner: str = ""
+    ) -> LedgerHealth:
         """Record all events or none; those recorded before are skipped. StaleEpoch."""
+        require_owner(owner, self.store.owner)
         self.store.term = require_term(term, self.store.term)
         draft = MemoryStore(
             **{name: copy.copy(getattr(self.store, name)) for name in MemoryStore.__slots__}
@@ -158,6 +172,7 @@ class MemoryLedger:
             risk_state=risk.state if risk else "ACTIVE",
             risk_reason=risk.reason if risk else "",
             risk_since=risk.time if risk else None,
+            risk_sequence=risk.sequence if risk else 0,
             market_time=max(
                 [s.timestamp for (run, *_), s in store.signals.items() if run == run_id]
                 + [time for run, time in store.equity if run == run_id],

@@ -35,14 +35,18 @@ class World:
     open_broker: Callable[[], Broker]
     broker: Broker
     minute: int = 0
+    batch: MarketBatch | None = None
 
     async def trade(self, price: float) -> list[OrderReport]:
         now = OPEN + timedelta(minutes=self.minute)
         self.minute += 1
-        tick = Tick("TCS", now, price, 100)
-        return await self.broker.on_market(
-            MarketBatch(now=now, open=True, sessions={"TCS": TODAY}, ticks={"TCS": tick})
-        )
+        ticks = {"TCS": Tick("TCS", now, price, 100)}
+        self.batch = MarketBatch(now=now, open=True, sessions={"TCS": TODAY}, ticks=ticks)
+        return await self.broker.on_market(self.batch)
+
+    async def ask_again(self) -> list[OrderReport]:
+        """The news of the last trade, for someone who lost the answer."""
+        return await self.broker.on_market(self.batch)
 
     async def reopen(self) -> None:
         self.broker = self.open_broker()
@@ -126,6 +130,20 @@ async def test_reports_are_cumulative_and_only_told_when_something_changed(world
     assert amounts[-1] == 10
     for earlier, later in pairwise(told):
         assert later.executions[: len(earlier.executions)] == earlier.executions
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_news_that_were_lost_are_told_again_and_fill_nothing_twice(world, restarts):
+    await world.broker.place(BUY)
+    amounts = []
+    for _ in range(3):
+        told = await world.trade(100.0)
+        if restarts:
+            await world.reopen()
+        assert await world.ask_again() == told
+        amounts += [report.filled_quantity for report in told]
+    assert amounts == sorted(set(amounts))
+    assert _held(await world.broker.positions()) == {"TCS": amounts[-1]} == {"TCS": 10}
 
 
 @pytest.mark.parametrize(

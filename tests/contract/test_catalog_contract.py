@@ -270,6 +270,28 @@ async def test_each_trade_filter_selects(store: Store) -> None:
     assert await found(start=start, end=end) == {leaving, "pending"}
 
 
+async def test_a_sessions_trades_are_the_executed_ones_of_one_run_oldest_first(
+    store: Store,
+) -> None:
+    run, other = await open_run(store.ledger), await open_run(store.ledger, "seed 8")
+    for number in range(2):
+        await round_trip(store.ledger, run, number, "10.00")
+    await round_trip(store.ledger, other, 0, "10.00")
+    next_day = order(run, "later", 2000, session_day=DAY + timedelta(days=1))
+    pending = order(run, "pending", 30)
+    await store.ledger.append([OrderIntended(pending), OrderIntended(next_day)])
+    by_hand = ManualTrade(
+        user_id="default", symbol="INFY", side=Side.BUY, quantity=1, price=Decimal(1500),
+        timestamp=OPEN,
+    )  # fmt: skip
+    await store.catalog.record_manual_trade(by_hand)
+    found = await store.catalog.session_trades(run, DAY)
+    names = [trade.reference for trade in found]
+    assert names == [f"{leg}{run}-{n}" for n in (0, 1) for leg in "EX"]
+    assert await store.catalog.session_trades(run, DAY + timedelta(days=1)) == []
+    assert await store.catalog.session_trades(MANUAL_RUN, DAY) == []
+
+
 async def test_a_deleted_strategy_leaves_its_name_on_its_trades(store: Store) -> None:
     run = await open_run(store.ledger)
     await round_trip(store.ledger, run, 0, "10.00")

@@ -1,11 +1,12 @@
 """What every feed must do, whatever it is fed from. A new adapter joins by a line in FEEDS."""
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -13,6 +14,7 @@ from hftray.adapters.calendar import SessionCalendar
 from hftray.adapters.instruments import Listings
 from hftray.adapters.replay import ReplayFeed
 from hftray.adapters.simulated_market import SimulatedFeed
+from hftray.core.candles import Candles
 from hftray.core.errors import NotFound
 from hftray.core.market import candle_fault, tick_fault
 from hftray.core.session import IST, SessionRules
@@ -196,3 +198,41 @@ async def test_instruments_and_history_can_be_asked_before_the_start(open_feed):
     for candle in await feed.history("TCS", 5):
         assert candle.time.date() < DAYS[0]
     await feed.close()
+
+
+@pytest.mark.parametrize("warm_up", [0, 1, 80, 10_000])
+@pytest.mark.parametrize(
+    ("first", "before"),
+    [("09:15", "15:30"), ("00:00", "23:59"), ("10:02", "14:58"), ("09:15", "09:20")],
+)
+async def test_columns_are_the_history_of_a_range(open_feed, first, before, warm_up):
+    feed = open_feed()
+    begin, end = (
+        datetime.combine(DAYS[1], time.fromisoformat(moment), IST) for moment in (first, before)
+    )
+    history = await feed.history("TCS", warm_up + 75, end)
+    inside = [candle for candle in history if candle.time >= begin]
+    ahead = [candle for candle in history if candle.time < begin]
+    expected = [*ahead[max(0, len(ahead) - warm_up) :], *inside]
+    assert inside
+    assert_same(await feed.columns("TCS", begin, end, warm_up), Candles.of(expected))
+
+
+def assert_same(found: Candles, expected: Candles) -> None:
+    for name in Candles.__slots__:
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
+
+
+async def test_columns_need_no_start_and_are_empty_where_nothing_trades(open_feed):
+    feed = open_feed()
+    saturday = datetime(2026, 8, 1, tzinfo=IST)
+    assert len(await feed.columns("ITC", saturday, saturday + timedelta(days=1))) == 0
+    with pytest.raises(NotFound, match="NOBODY"):
+        await feed.columns("NOBODY", saturday, saturday)
+
+
+async def test_the_span_bounds_what_columns_can_bring(open_feed):
+    feed = open_feed()
+    span = await feed.span("TCS")
+    assert span in (None, (DAYS[0], DAYS[-1]))

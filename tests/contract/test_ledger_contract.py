@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from hftray.core.errors import IllegalTransition, NotFound, StaleEpoch
+from hftray.core.errors import Conflict, IllegalTransition, NotFound, StaleEpoch
 from hftray.core.events import Decision, Signal
 from hftray.core.ledger import (
     EquityMarked,
@@ -29,6 +29,7 @@ from hftray.core.session import IST
 from hftray.ports import Ledger
 from hftray.storage.journaled_ledger import JournaledLedger
 from hftray.storage.ledger import PostgresLedger
+from hftray.storage.outage import SharedLedger
 from hftray.storage.schema import seed
 from hftray.testing.memory_ledger import MemoryLedger
 
@@ -78,6 +79,12 @@ async def journaled_postgres(
     params=["memory_ledger", "postgres_ledger", "journaled_memory", "journaled_postgres"]
 )
 def ledger(request: pytest.FixtureRequest) -> Ledger:
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["memory_ledger", "postgres_ledger"])
+def shared(request: pytest.FixtureRequest) -> SharedLedger:
+    """Those that a journal can stand in front of."""
     return request.getfixturevalue(request.param)
 
 
@@ -373,6 +380,22 @@ async def test_the_latest_risk_state_counts(ledger: Ledger, run: RunInfo) -> Non
     assert (state.risk_state, state.risk_reason) == ("REDUCING", "why REDUCING")
 
 
+async def test_risk_changes_that_are_alike_count_each(ledger: Ledger, run: RunInfo) -> None:
+    """Market time stands still between them when a batch of candles comes once more."""
+    states = ["REDUCING", "ACTIVE", "REDUCING"]
+    changes = [
+        RiskStateChanged(run.run_id, state, "impaired: no scan", "risk", OPEN, sequence)
+        for sequence, state in enumerate(states, 1)
+    ]
+    for change in changes:
+        await ledger.append([change])
+        await ledger.append([change])  # its answer was lost
+    found = await ledger.run_state(run.run_id)
+    assert (found.risk_state, found.risk_sequence) == ("REDUCING", 3)
+    await ledger.append(changes)
+    assert await ledger.run_state(run.run_id) == found
+
+
 async def test_market_time_is_the_latest_signal_or_mark(ledger: Ledger, run: RunInfo) -> None:
     await ledger.append([SignalRecorded(run.run_id, signal(0)), equity(run.run_id, 3)])
     assert (await ledger.run_state(run.run_id)).market_time == OPEN + timedelta(minutes=5)
@@ -469,3 +492,22 @@ async def test_a_mark_that_comes_before_a_partial_exit_or_after_it_counts_alike(
     await ledger.append([OrderSettled(executed(leaving), position=rest, closed=held(entry))])
     (position,) = (await ledger.run_state(run.run_id)).positions
     assert (position.quantity, position.best_price) == (5, 1540.0)
+
+
+async def test_only_the_owners_events_are_taken(shared: SharedLedger) -> None:
+    run = await shared.open_run("simulation", "seed 7", "default", Decimal(100_000))
+    assert await shared.owner() == ""
+    await shared.append([OrderIntended(intended(run.run_id, "E1"))], owner="a")
+    await shared.take_over("a", "")
+    await shared.append([OrderIntended(intended(run.run_id, "E2"))], owner="a")
+    with pytest.raises(StaleEpoch, match="stop it, or stop the other one"):
+        await shared.append([OrderIntended(intended(run.run_id, "E3"))], owner="b")
+    with pytest.raises(Conflict):
+        await shared.take_over("b", "")
+    await shared.take_over("b", "a")
+    assert await shared.owner() == "b"
+    with pytest.raises(StaleEpoch):
+        await shared.append([OrderIntended(intended(run.run_id, "E4"))], owner="a")
+    await shared.append([OrderIntended(intended(run.run_id, "E5"))])  # no journal's
+    pending = (await shared.run_state(run.run_id)).pending
+    assert [trade.reference for trade in pending] == ["E1", "E2", "E5"]

@@ -284,7 +284,8 @@ def test_trading_goes_on_without_postgresql_and_nothing_is_missing_afterwards(
     def caught_up() -> bool:
         status = system.get("/api/engine/status")
         on = status["running"] and status["scans"] > before["scans"] + 5
-        return on and not status["degraded"]
+        read = system.client.get("/api/trades").status_code == 200
+        return on and read and not status["degraded"]
 
     system.wait_for(caught_up, 90, "scanning with a PostgreSQL that was started again")
     system.post("/api/engine/stop")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -17,10 +18,10 @@ from ledger_world import History, Switch
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from hftray.core.errors import LedgerUnavailable, RejectError
+from hftray.core.errors import LedgerUnavailable, RejectError, StaleEpoch
 from hftray.core.ledger import OrderIntended, RunState
 from hftray.core.ledger_fold import RunMirror
-from hftray.storage import embedded
+from hftray.storage import embedded, journal_keeper
 from hftray.storage.database import connect
 from hftray.storage.journaled_ledger import JournaledLedger
 from hftray.storage.ledger import PostgresLedger
@@ -90,6 +91,68 @@ async def test_a_value_the_database_never_takes_is_refused_and_set_aside(
     ]
     (note,) = (await journaled.append([])).notes
     assert note.startswith("3 events were refused")
+
+
+async def test_two_data_directories_write_one_database_one_after_the_other(
+    postgres: PostgresLedger,
+    journaled: JournaledLedger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(journal_keeper, "HANDOVER", 0.0)
+    run = await journaled.open_run(*_account())
+    history = History(run.run_id, odd_atr=False)
+    await journaled.append(history.step(0))
+    assert await journaled.drained(PATIENCE)
+    second = JournaledLedger(postgres, tmp_path / "elsewhere", max_events=1_000)
+    assert await second.open_run(*_account()) == run
+    assert await second.run_state(run.run_id) == await journaled.run_state(run.run_id)
+    order = history.step(30)
+    with suppress(StaleEpoch):  # acknowledged before anybody noticed: it stays in its journal
+        await journaled.append(order)
+    with pytest.raises(StaleEpoch, match="stop it, or stop the other one"):
+        await journaled.drained(PATIENCE)
+    assert (await postgres.run_state(run.run_id)).pending == ()
+    await second.append(history.step(6))
+    await second.close()
+    third = JournaledLedger(postgres, tmp_path / "new", max_events=1_000)
+    await third.open_run(*_account())
+    await third.append(order)
+    await third.close()
+    state = await postgres.run_state(run.run_id)
+    assert [OrderIntended(trade) for trade in state.pending] == order
+    assert state.market_time is not None
+
+
+async def test_a_database_is_taken_over_between_two_transactions(
+    engine: AsyncEngine, postgres: PostgresLedger
+) -> None:
+    """Fails when the owner is looked up without a lock: then a last write comes after the end."""
+    run = await postgres.open_run(*_account())
+    await postgres.take_over("a", "")
+    history = History(run.run_id, odd_atr=False)
+    events = [*history.step(0), *history.step(30)]
+    async with engine.begin() as holding:
+        await holding.execute(text("LOCK TABLE trades"))
+        writing = asyncio.create_task(postgres.append(events, owner="a"))
+        await _until_blocked(engine, 1)
+        taking = asyncio.create_task(postgres.take_over("b", "a"))
+        await _until_blocked(engine, 2)
+    await asyncio.gather(writing, taking)
+    assert len((await postgres.run_state(run.run_id)).pending) == 1
+    with pytest.raises(StaleEpoch):
+        await postgres.append(history.step(30), owner="a")
+
+
+async def _until_blocked(engine: AsyncEngine, count: int) -> None:
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    async with asyncio.timeout(PATIENCE), engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        while await connection.scalar(text(waiting)) != count:
+            await asyncio.sleep(0.005)
 
 
 async def test_the_kill_of_postgres_and_of_the_persistence_process_changes_nothing(

@@ -156,7 +156,7 @@ class Processes:
         risk = self.network.port(handles.RiskHandle, made, lambda: self.risk)
         broker = self.network.port(handles.BrokerHandle, made, lambda: self.broker_process)
         share = self.instruments[name]
-        made.shell = ScriptedShell(share, RULES, risk, broker, lambda: self.seconds)
+        made.shell = ScriptedShell(share, RULES, risk, broker, clock=lambda: self.seconds)
         made.shell.script = self.scripts[name]
         return made
 

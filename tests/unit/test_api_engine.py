@@ -1,14 +1,12 @@
-"""The API: engine, risk, positions, market data and backtests."""
+"""The API: engine, risk, positions and market data."""
 
 from collections.abc import AsyncIterator
-from datetime import date, timedelta
-from decimal import Decimal
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from api_world import NOON, World, api_world
 
-from hftray.api.desk import BacktestOrder
 from hftray.core.ledger import RiskStateChanged
 
 
@@ -264,61 +262,3 @@ async def test_market_indicators_are_warm_and_as_long_as_the_candles(world: Worl
     problem = await get(world, "/api/market/TCS?indicators=rsi,magic", 422)
     assert problem["errors"][0]["field"] == "indicators"
     assert "magic" in problem["errors"][0]["message"]
-
-
-SPEC_BACKTEST = {
-    "symbol": "RELIANCE",
-    "strategy": "ma_crossover",
-    "start_date": "2024-01-01",
-    "end_date": "2024-12-31",
-    "initial_capital": 100000,
-}
-
-
-async def test_backtest_takes_the_specifications_body(world: World) -> None:
-    answer = await world.client.post("/api/backtest", json=SPEC_BACKTEST)
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["final_capital"] == "100100.00"
-    order = BacktestOrder(
-        symbol="RELIANCE",
-        strategy="ma_crossover",
-        start_date=date(2024, 1, 1),
-        end_date=date(2024, 12, 31),
-        initial_capital=Decimal(100000),
-    )
-    assert world.desk.calls == [("backtest", order)]
-
-
-VOTERS = "ma_crossover:sma ma_crossover:ema rsi macd bollinger vwap supertrend stochastic_rsi"
-
-
-@pytest.mark.parametrize("strategy", ["ensemble", *VOTERS.split()])
-async def test_backtest_knows_the_ensemble_and_every_voter(world: World, strategy: str) -> None:
-    answer = await world.client.post("/api/backtest", json=SPEC_BACKTEST | {"strategy": strategy})
-    assert answer.status_code == 200
-
-
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        ({"end_date": "2023-12-31"}, "end_date"),
-        ({"start_date": "soon"}, "start_date"),
-        ({"start_date": "0001-01-01"}, "start_date"),
-        ({"initial_capital": 0}, "initial_capital"),
-        ({"initial_capital": "NaN"}, "initial_capital"),
-        ({"initial_capital": 1e300}, "initial_capital"),
-        ({"leverage": 5}, "leverage"),
-    ],
-)
-async def test_backtest_names_the_bad_field(
-    world: World, change: dict[str, Any], field: str
-) -> None:
-    answer = await world.client.post("/api/backtest", json=SPEC_BACKTEST | change)
-    assert answer.status_code == 422
-    assert [e["field"] for e in answer.json()["errors"]] == [field]
-
-
-async def test_backtest_of_an_unknown_strategy_is_a_404(world: World) -> None:
-    answer = await world.client.post("/api/backtest", json=SPEC_BACKTEST | {"strategy": "luck"})
-    assert answer.status_code == 404
-    assert "ma_crossover:ema" in answer.json()["detail"]

@@ -29,10 +29,12 @@ UNDOCUMENTED_BY_OPENAPI = {("GET", "/docs")}  # the documentation does not list 
 
 def options() -> dict[str, set[str]]:
     """The long options of every subcommand of hftray."""
-    return {
-        name: {text for p in command.params for text in p.opts if text.startswith("--")}
-        for name, command in get_group(command_line).commands.items()
-    }
+    found: dict[str, set[str]] = {}
+    for name, command in get_group(command_line).commands.items():
+        below = getattr(command, "commands", {}).values()
+        parameters = [p for one in (command, *below) for p in one.params]
+        found[name] = {text for p in parameters for text in p.opts if text.startswith("--")}
+    return found
 
 
 def table_rows(text: str) -> Iterator[list[str]]:

@@ -1,126 +1,25 @@
 """The local journal before a ledger that can be switched off: outages, crashes, damage, full disks.
 
-A crash is an incarnation that is left without another word; the next one opens the same files.
+What was lost, refused or taken over is in test_journal_doubt.
 """
 
 import asyncio
-import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ledger_world import History, Switch
-from pydantic_core import to_json
+from journal_world import LONG, PLAY, World, text, until
 
 from hftray.core.errors import IllegalTransition, LedgerUnavailable, NotFound, StaleEpoch
-from hftray.core.ledger import LedgerEvent, OrderIntended, RunInfo, RunState
+from hftray.core.ledger import OrderIntended, PositionMarked
 from hftray.storage import journal_keeper, outage
-from hftray.storage.event_codec import state_text
 from hftray.storage.journal import FILE, Journal
-from hftray.storage.journaled_ledger import JournaledLedger
-from hftray.strategies.defaults import default_strategies
-from hftray.testing.memory_ledger import MemoryLedger
-
-KEPT = ("trades", "positions", "signals", "equity", "sessions", "risk_events", "scanning")
-PLAY = [0, 0, 30, 5, 6, 1, 17, 41, 6, 30, 55, 6]  # a day with entries, exits, marks, signals
-LONG = 20.0  # seconds; a limit that only a fault reaches
-
-
-class World:
-    """One database and one directory; incarnations come and go."""
-
-    def __init__(self, directory: Path, *, max_events: int = 1_000) -> None:
-        self.memory = MemoryLedger(default_strategies())
-        self.database = Switch(self.memory)
-        self.directory, self.max_events = directory, max_events
-        self.living: list[JournaledLedger] = []
-
-    async def begin(self) -> RunInfo:
-        self.ledger = self.incarnation()
-        self.run = await self.ledger.open_run("simulation", "a test", "default", Decimal(100_000))
-        self.history = History(self.run.run_id)
-        self.told: list[LedgerEvent] = []
-        return self.run
-
-    def incarnation(self) -> JournaledLedger:
-        ledger = JournaledLedger(self.database, self.directory, max_events=self.max_events)
-        self.living.append(ledger)
-        return ledger
-
-    async def crash(self, ledger: JournaledLedger | None = None) -> None:
-        dying = ledger or self.ledger
-        self.living.remove(dying)
-        await dying._keeper.close()  # nothing is drained, nothing is said
-
-    async def restart(self) -> None:
-        await self.crash()
-        self.ledger = self.incarnation()
-
-    async def play(self, numbers: Sequence[int] = PLAY) -> None:
-        for number in numbers:
-            batch = self.history.step(number)
-            await self.ledger.append(batch)
-            self.told += batch
-
-    async def state(self) -> str:
-        return text(await self.ledger.run_state(self.run.run_id))
-
-    async def undisturbed(self) -> MemoryLedger:
-        """The ledger as it would be if nothing had ever gone wrong."""
-        other = MemoryLedger(default_strategies())
-        await other.open_run("simulation", "a test", "default", Decimal(100_000))
-        for event in self.told:
-            await other.append([event])
-        return other
-
-    async def assert_nothing_differs(self) -> None:
-        other = await self.undisturbed()
-        assert await self.state() == text(await other.run_state(self.run.run_id))
-        assert await self.ledger.drained(LONG)
-        for name in KEPT:
-            kept, wanted = getattr(self.memory.store, name), getattr(other.store, name)
-            assert as_json(kept) == as_json(wanted), name
-
-    async def close(self) -> None:
-        for ledger in self.living:
-            await ledger._keeper.close()
-
-    async def journal(self, look: Callable[[Journal], object]) -> object:
-        return await self.ledger._keeper._journal.look(look)
-
-    async def fill_the_disk(self, *, full: bool = True) -> None:
-        """SQLite's own limit stands for the disk's."""
-        pages = await self.journal(lambda journal: journal.pragma("page_count"))
-        wanted = pages if full else 1_000_000
-        await self.journal(lambda journal: journal.pragma(f"max_page_count={wanted}"))
-
-    def edit(self, *statements: str) -> None:
-        with closing(sqlite3.connect(self.directory / FILE)) as file:
-            for statement in statements:
-                file.execute(statement)
-            file.commit()
-
-
-def text(state: RunState) -> str:
-    moment = state.market_time and state.market_time.timestamp()
-    return state_text(state).partition('"market_time"')[0] + repr(moment)
-
-
-def as_json(kept: dict[object, object] | list[object]) -> list[bytes]:
-    """Moments as moments: the same in every zone."""
-    values = kept.values() if isinstance(kept, dict) else kept
-    return [to_json(value, inf_nan_mode="constants") for value in values]
-
-
-async def until(true: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(LONG):
-        while not await true():
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -264,10 +163,10 @@ async def test_an_acknowledged_event_is_synced_to_the_disk(world: World) -> None
 async def test_appends_that_come_together_share_their_commits(world: World) -> None:
     await world.play(PLAY[:1])
     world.database.on = False
-    before = world.ledger._keeper._journal.commits
+    before = world.ledger._keeper.journal.commits
     batches = [world.history.step(6) for _ in range(40)]
     await asyncio.gather(*(world.ledger.append(batch) for batch in batches))
-    assert world.ledger._keeper._journal.commits - before <= 6
+    assert world.ledger._keeper.journal.commits - before <= 6
     assert (await world.ledger.append([])).waiting >= 160
 
 
@@ -485,16 +384,35 @@ async def test_with_neither_disk_nor_database_nothing_is_recorded(world: World) 
 # What an operator is told
 
 
-async def test_over_the_limit_is_an_impairment_and_still_recorded(tmp_path: Path) -> None:
+async def test_over_the_limit_only_what_cannot_wait_elsewhere_is_taken(tmp_path: Path) -> None:
+    """Else an outage fills the disk with votes until there is no room for an exit."""
     world = World(tmp_path, max_events=20)
     await world.begin()
-    await world.play(PLAY[:1])
+    await world.play([0, 10, 10])
+    (held,) = world.history.held.values()
+    assert await world.ledger.drained(LONG)
     world.database.on = False
-    await world.play([6] * 6)
-    waiting = (await world.ledger.append([])).waiting
+    await world.play([6] * 5)
     health = await world.ledger.append([])
-    assert health.impairment == f"{waiting} events wait for PostgreSQL, the limit is 20"
+    assert health.waiting == 20
+    assert health.impairment == "20 events wait for PostgreSQL, the limit is 20"
+    votes = world.history.step(6)
+    with pytest.raises(LedgerUnavailable, match="limit is 20: only orders and risk"):
+        await world.ledger.append(votes)
+    for minute in range(20):  # a stop that trails hangs on these
+        now = world.history.now + timedelta(seconds=minute)
+        mark = PositionMarked(world.run.run_id, held.reference, 101.0 + minute, now)
+        await world.ledger.append([mark])
+        world.told.append(mark)
+    with pytest.raises(LedgerUnavailable):
+        await world.ledger.append([*votes, replace(mark, best_price=130.0)])
+    await world.play([10, 10, 17, 37, 8])  # an exit, risk, a wish, a day
+    assert (await world.ledger.append([])).waiting == 45
+    await world.ledger.append(votes[:0])
     world.database.on = True
+    assert await world.ledger.drained(LONG)
+    await world.ledger.append(votes)
+    world.told += votes
     assert await world.ledger.drained(LONG)
     assert (await world.ledger.append([])).impairment == ""
     await world.assert_nothing_differs()
@@ -519,18 +437,11 @@ async def test_an_outage_is_told_when_it_lasts(
 async def test_what_the_database_never_takes_is_set_aside_and_holds_up_nobody(
     world: World,
 ) -> None:
-    plain = world.memory.append
     await world.play(PLAY[:1])
     poison = world.history.step(0)
     assert isinstance(poison[0], OrderIntended)
     reference = poison[0].trade.reference
-
-    async def append(events: Sequence[LedgerEvent]) -> object:
-        if any(reference in event.event_id for event in events):
-            raise NotFound("its user does not exist")
-        return await plain(events)
-
-    world.memory.append = append  # type: ignore[method-assign,assignment]
+    world.database.refused = (reference,)
     world.database.on = False
     await world.ledger.append(poison)
     await world.play([6, 6, 11, 6])

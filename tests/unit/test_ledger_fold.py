@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 from ledger_world import History
 
 from hftray.core.errors import IllegalTransition, NotFound, StaleEpoch
-from hftray.core.ledger import OrderIntended, OrderSettled, RunInfo, RunState
-from hftray.core.ledger_fold import RunMirror, applied, require_term
+from hftray.core.ledger import (
+    LedgerEvent,
+    OrderIntended,
+    OrderSettled,
+    RiskStateChanged,
+    RunInfo,
+    RunState,
+    ScanningSet,
+)
+from hftray.core.ledger_fold import RunMirror, applied, require_owner, require_term
 from hftray.storage.event_codec import entry_of, event_of, state_of, state_text
 from hftray.testing.memory_ledger import MemoryLedger
 
@@ -94,3 +102,101 @@ def test_only_an_older_term_is_refused() -> None:
     assert require_term(4, 3) == 4
     with pytest.raises(StaleEpoch):
         require_term(2, 3)
+
+
+def test_only_another_owner_is_refused() -> None:
+    for owner, present in (("a", "a"), ("a", ""), ("", "a"), ("", "")):
+        require_owner(owner, present)
+    with pytest.raises(StaleEpoch, match="stop it"):
+        require_owner("a", "b")
+
+
+# Events that the state lacks although it may know of later ones
+
+
+def day_of_trades() -> tuple[list[LedgerEvent], list[LedgerEvent], list[LedgerEvent]]:
+    """A day begins; an entry; its exit."""
+    history = History(1)
+    ((opened,), *steps) = history.play([0, 10, 10, 10, 10])
+    entry, leaving = steps[:2], steps[2:]
+    return [opened], [event for (event,) in entry], [event for (event,) in leaving]
+
+
+def known(*events: LedgerEvent) -> RunMirror:
+    """What the database shows: it has these, and none that depend on others it lacks."""
+    mirror = RunMirror(RunState(RUN))
+    for event in events:
+        mirror.apply(event)
+    return mirror
+
+
+def test_an_entry_that_comes_late_opens_its_position() -> None:
+    day, entry, _ = day_of_trades()
+    mirror = known(*day)
+    for event in entry:
+        mirror.catch_up(event)
+    assert mirror.state() == known(*day, *entry).state()
+
+
+def test_an_entry_that_comes_after_its_exit_opens_nothing() -> None:
+    day, entry, leaving = day_of_trades()
+    mirror = known(*day, *leaving)
+    for event in entry:
+        mirror.catch_up(event)
+    whole = known(*day, *entry, *leaving).state()
+    assert mirror.state().positions == whole.positions == ()
+    assert mirror.state().realised_total == whole.realised_total
+    assert {t.reference for t in mirror.state().trades_today} == {
+        t.reference for t in whole.trades_today
+    }
+
+
+def test_an_entry_of_a_day_that_is_over_opens_nothing() -> None:
+    """Its exits of that day are not in sight."""
+    day, entry, _ = day_of_trades()
+    (opened,) = day
+    later = replace(opened, session_day=opened.session_day.replace(day=30))
+    mirror = known(*day, later)
+    for event in entry:
+        mirror.catch_up(event)
+    assert mirror.state().positions == ()
+
+
+def test_an_exit_that_comes_late_closes_its_position() -> None:
+    day, entry, leaving = day_of_trades()
+    mirror = known(*day, *entry)
+    for event in leaving:
+        mirror.catch_up(event)
+    assert mirror.state() == known(*day, *entry, *leaving).state()
+
+
+def test_a_part_of_an_exit_that_comes_after_the_last_part_opens_nothing() -> None:
+    day, entry, (intended, settled) = day_of_trades()
+    assert isinstance(intended, OrderIntended)
+    assert isinstance(settled, OrderSettled)
+    assert settled.closed is not None
+    mirror = known(*day, *entry, intended, settled)
+    part = replace(intended.trade, reference="part")
+    left = replace(settled.closed, quantity=4)
+    mirror.catch_up(OrderIntended(part))
+    mirror.catch_up(
+        OrderSettled(
+            replace(settled.trade, reference="part", pnl=Decimal(7)),
+            position=left,
+            closed=replace(settled.closed, quantity=6),
+        )
+    )
+    assert mirror.state().positions == ()
+    assert settled.trade.pnl is not None
+    assert mirror.state().realised_total == settled.trade.pnl + 7
+
+
+def test_a_risk_change_that_comes_after_a_later_one_changes_nothing() -> None:
+    moment = History(1).now
+    halted = RiskStateChanged(1, "HALTED", "kill", "anita", moment, 2)
+    mirror = known(RiskStateChanged(1, "REDUCING", "loss", "risk", moment, 1))
+    mirror.catch_up(halted)
+    assert mirror.state().risk_state == "HALTED"
+    mirror.catch_up(replace(halted, state="ACTIVE", sequence=1))
+    mirror.catch_up(ScanningSet(1, True, moment))
+    assert mirror.state() == known(halted).state()

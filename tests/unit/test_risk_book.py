@@ -3,7 +3,20 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from risk_world import DAY, NOW, RUN, Desk, entry, fill, leave, new_book, opened, reduced, reject
+from risk_world import (
+    DAY,
+    INSTRUMENTS,
+    NOW,
+    RUN,
+    Desk,
+    entry,
+    fill,
+    leave,
+    new_book,
+    opened,
+    reduced,
+    reject,
+)
 
 from hftray.core.errors import IllegalTransition, NotFound, StaleEpoch
 from hftray.core.ledger import RunInfo, RunState
@@ -17,6 +30,8 @@ from hftray.core.orders import (
     order_reference,
 )
 from hftray.core.rules import RiskLimits
+from hftray.layers import load
+from hftray.wiring import build_book
 
 D = Decimal
 
@@ -249,6 +264,60 @@ def test_a_locked_symbol_takes_no_entry_but_an_exit(book, desk):
     assert isinstance(desk.ask(leave(held)), Approval)
     assert other.ask(entry("TCS")).reason == "TCS is locked: not reconciled"
     assert book.view().locks == {"INFY": "not reconciled", "TCS": "not reconciled"}
+
+
+# Late decisions
+
+
+def late(desk, age):
+    """The answer to an entry decided that long before the market's present time."""
+    return desk.ask(replace(entry(desk.symbol), time=NOW - age))
+
+
+@pytest.mark.parametrize("limit", [timedelta(minutes=6), timedelta(minutes=16)])
+def test_an_entry_decided_too_long_before_the_newest_mark_is_refused(limit):
+    book = new_book(max_intent_age=limit)
+    book.open_day(DAY, NOW)
+    desk = Desk(book)
+    book.mark({}, NOW)
+    assert "too late" in late(desk, limit + timedelta(seconds=1)).reason
+    assert isinstance(late(desk, limit), Approval)
+
+
+def test_one_candle_and_the_clocks_tolerance_are_not_too_late_with_any_settings():
+    settings = load(flags={"signals.candle_minutes": 15}, environment={}).settings
+    book = build_book(settings, INSTRUMENTS, RUN, 0)
+    book.open_day(DAY, NOW)
+    desk = Desk(book)
+    book.mark({}, NOW)
+    assert isinstance(late(desk, timedelta(minutes=16, seconds=1)), Denial)
+    assert isinstance(late(desk, timedelta(minutes=16)), Approval)
+
+
+def test_an_exit_is_never_too_late(book, desk):
+    held = desk.buy()
+    book.mark({}, NOW + timedelta(hours=2))
+    assert isinstance(desk.ask(leave(held)), Approval)
+
+
+def test_peoples_clocks_do_not_make_an_entry_late(book, desk):
+    tomorrow = NOW + timedelta(days=1)
+    book.kill("enough", tomorrow)
+    book.resume("checked", tomorrow)
+    book.impair("no scan", tomorrow)
+    book.mark({}, NOW)
+    assert isinstance(late(desk, timedelta(0)), Approval)
+
+
+def test_a_market_that_begins_again_earlier_makes_no_entry_late(book, desk):
+    book.mark({}, NOW + timedelta(hours=2))
+    book.mark({}, NOW)
+    assert isinstance(late(desk, timedelta(0)), Approval)
+
+
+def test_a_recovered_book_goes_by_the_ledgers_time_until_the_first_mark(book):
+    book.recover(RunState(RUN, session_day=DAY, market_time=NOW + timedelta(hours=2)))
+    assert "too late" in late(Desk(book), timedelta(0)).reason
 
 
 def test_locks_are_replaced_as_a_whole_and_kept_when_nothing_is_said_of_them(book):

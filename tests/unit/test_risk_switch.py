@@ -39,6 +39,7 @@ def recovered(book, *positions):
             risk_state=view.state.value,
             risk_reason=view.reason,
             risk_since=view.since,
+            risk_sequence=book.snapshot()["switch"]["sequence"],
         )
     )
     return fresh
@@ -236,3 +237,13 @@ def test_every_record_is_one_change_and_the_newest_is_the_state(past):
             assert (change.state, change.reason) != last[:2]
             last = (change.state, change.reason, change.time)
         assert standing(book) == last
+
+
+def test_changes_that_are_alike_are_told_apart_also_after_a_restart(book):
+    """A batch of candles that comes once more leaves market time where it is."""
+    changes = []
+    for _ in range(2):
+        changes += [book.mark({}, NOW, impairment="no scan"), book.mark({}, NOW)]
+    book = recovered(book)
+    changes += [book.mark({}, NOW, impairment="no scan"), book.mark({}, NOW)]
+    assert len({change.event_id for change in changes}) == 6

@@ -28,6 +28,10 @@ def restarted(world):
     return RiskShell(world.run, world.build_book, world.ledger)
 
 
+def records(world):
+    return [(event.state, event.actor) for event in world.ledger.store.risk_events]
+
+
 async def bought(world, symbol=SYMBOL):
     """A position of 20 shares at 1000; the epoch it was bought under."""
     epoch, _ = await world.desk.register(symbol)
@@ -173,13 +177,133 @@ async def test_another_account_is_kept_over_a_restart(world):
     assert (await restarted(world).run_state()).run == run
 
 
+async def test_an_epoch_is_given_once_also_over_a_change_of_account(world):
+    before, _ = await world.desk.register(SYMBOL)
+    await world.restart_risk()
+    after, _ = await world.desk.register(SYMBOL)
+    assert after > before
+    with pytest.raises(StaleEpoch):  # a symbol actor that was stopped meanwhile
+        await world.desk.reserve(entry(), before)
+
+
+# Kills and reductions that the ledger did not take
+
+STOPS = pytest.mark.parametrize(
+    ("verb", "state"), [("kill", RiskState.HALTED), ("reduce", RiskState.REDUCING)]
+)
+
+
+@pytest.fixture
+async def killed(world):
+    """A world whose kill was ordered while the ledger was away."""
+    world.ledger.away = 1
+    with pytest.raises(LedgerUnavailable):
+        await world.desk.change_state("kill", "enough", "anita")
+    return world
+
+
+@STOPS
+async def test_what_was_ordered_holds_before_it_is_on_record(world, verb, state):
+    epoch, _ = await world.desk.register("TCS")
+    world.ledger.away = 3
+    for _ in range(2):
+        with pytest.raises(LedgerUnavailable):  # it is not on record yet
+            await world.desk.change_state(verb, "enough", "anita")
+    view = await world.desk.mark(at(20), {})  # and still not
+    assert (view.state, view.reason) == (state, "enough")
+    epoch, _ = await world.desk.register("TCS")
+    assert isinstance(await world.desk.reserve(entry("TCS"), epoch), Denial)
+    assert records(world) == []
+    assert (await world.desk.mark(at(21), {})).state is state
+    await world.desk.mark(at(22), {})
+    assert records(world) == [(state, "anita")]
+    assert world.ledger.store.risk_events[0].time == view.since
+
+
+@STOPS
+async def test_what_was_ordered_while_nothing_could_be_read_holds(world, verb, state):
+    position, _ = await bought(world)
+
+    async def away(run_id):
+        raise LedgerUnavailable("away")
+
+    with pytest.MonkeyPatch.context() as dark:
+        dark.setattr(world.ledger, "run_state", away)
+        await world.desk.use_run(world.run)
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable):
+                await world.desk.change_state(verb, "enough", "anita")
+    epoch, _ = await world.desk.register(SYMBOL)
+    assert isinstance(await world.desk.reserve(leave(position), epoch), Approval)
+    assert records(world) == [(state, "anita")]  # the exit's row brought it along
+    assert (await restarted(world).view()).reason == "enough"
+
+
+async def test_a_kill_whose_answer_was_lost_is_recorded_once(world):
+    world.ledger.lost = 1
+    with pytest.raises(LedgerUnavailable):
+        await world.desk.change_state("kill", "enough", "anita")
+    assert (await world.desk.mark(at(20), {})).state is RiskState.HALTED
+    await world.desk.change_state("kill", "enough", "anita")
+    assert records(world) == [("HALTED", "anita")]
+
+
+async def test_a_reduction_does_not_weaken_a_kill_that_is_not_on_record(killed):
+    killed.ledger.away = 1
+    with pytest.raises(LedgerUnavailable):
+        await killed.desk.change_state("reduce", "carefully", "bina")
+    assert (await killed.desk.mark(at(20), {})).state is RiskState.HALTED
+    assert records(killed) == [("HALTED", "anita")]
+
+
+async def test_a_resume_ends_a_kill_that_was_not_on_record(killed):
+    view = await killed.desk.change_state("resume", "a mistake", "anita")
+    assert view.state is RiskState.ACTIVE
+    assert (await killed.desk.mark(at(20), {})).state is RiskState.ACTIVE
+    assert records(killed) == [("HALTED", "anita"), ("ACTIVE", "anita")]
+
+
+@pytest.mark.parametrize("fault", ["away", "lost"])
+async def test_a_resume_that_failed_does_not_count_and_book_and_ledger_agree(killed, fault):
+    setattr(killed.ledger, fault, 1)
+    with pytest.raises(LedgerUnavailable):
+        await killed.desk.change_state("resume", "a mistake", "anita")
+    assert (await killed.desk.mark(at(20), {})).state is RiskState.HALTED
+    assert (await killed.ledger.run_state(killed.run.run_id)).risk_state == "HALTED"
+    assert (await killed.desk.change_state("resume", "yes", "anita")).state is RiskState.ACTIVE
+    assert (await killed.ledger.run_state(killed.run.run_id)).risk_state == "ACTIVE"
+
+
+async def test_a_kill_outlasts_a_change_of_account_until_it_is_on_record(killed):
+    await killed.desk.use_run(killed.run)
+    assert (await killed.desk.view()).state is RiskState.HALTED
+    assert records(killed) == []
+
+
+async def test_a_look_at_the_heartbeat_records_what_is_owed(killed):
+    await killed.desk.check_heartbeat()
+    assert records(killed) == [("HALTED", "anita")]
+
+
+async def test_a_kill_is_recorded_although_nobody_calls_again(world):
+    append, written = world.ledger.append, asyncio.Event()
+
+    async def noticed(events, term=None):
+        health = await append(events, term)
+        written.set()
+        return health
+
+    world.ledger.append, world.ledger.away = noticed, 2
+    desk = RiskShell(world.run, world.build_book, world.ledger, heartbeat_timeout=0.001)
+    with pytest.raises(LedgerUnavailable):
+        await desk.change_state("kill", "enough", "anita")
+    await asyncio.wait_for(written.wait(), 10)
+    assert records(world) == [("HALTED", "anita")]
+
+
 # What stands against entries
 
 FULL = LedgerHealth(waiting=5_001, impairment="5,001 events wait for the database")
-
-
-def records(world):
-    return [(event.state, event.actor) for event in world.ledger.store.risk_events]
 
 
 async def test_an_impairment_bars_entries_until_it_is_over_and_never_exits(world):
@@ -308,6 +432,20 @@ async def test_a_stopped_engine_is_not_missed_and_has_all_the_time_to_begin(worl
     assert await watched.after(1) is RiskState.REDUCING
 
 
+async def test_a_change_of_account_is_a_sign_of_life(world, watched):
+    watched.clock.seconds += 29
+    await watched.desk.use_run(world.run)
+    assert await watched.after(29) is RiskState.ACTIVE
+    assert await watched.after(1) is RiskState.REDUCING
+
+
+async def test_a_finished_replay_is_not_missed(world, watched):
+    await world.ledger.set_scanning(world.run.run_id, False)
+    await world.ledger.finish_run(world.run.run_id, at(375))
+    assert await watched.after(3_600) is RiskState.ACTIVE
+    assert records(world) == []
+
+
 async def test_the_dead_man_weakens_no_kill_and_comes_back_after_a_resume(watched):
     await watched.desk.change_state("kill", "enough", "anita")
     assert await watched.after(60) is RiskState.HALTED
@@ -353,6 +491,27 @@ async def test_a_superseded_shell_is_refused_and_begins_anew_if_it_is_still_call
     newest, _ = await newer.register(SYMBOL)
     assert isinstance(await newer.reserve(leave(position), newest), Approval)
     assert len(world.rows()) == 2
+
+
+async def test_a_shell_that_finds_itself_superseded_without_a_write_gives_no_epoch_twice(world):
+    world.ledger.health = FULL
+    before, _ = await world.desk.register(SYMBOL)
+    await world.desk.reserve(entry(), before)  # the ledger says that it is full
+    await restarted(world).view()
+    with pytest.raises(StaleEpoch):
+        await world.desk.mark(at(20), {})
+    after, _ = await world.desk.register(SYMBOL)
+    assert after > before
+
+
+async def test_a_superseded_shell_that_is_called_again_watches_again(world):
+    await world.ledger.set_scanning(world.run.run_id, True)
+    desk = RiskShell(world.run, world.build_book, world.ledger, heartbeat_timeout=0.001)
+    await desk.mark(at(20), {})
+    await restarted(world).view()
+    await asyncio.wait_for(desk._watch, 10)
+    await desk.mark(at(21), {})
+    assert not desk._watch.done()
 
 
 async def test_a_write_of_unknown_outcome_ends_the_term(world):

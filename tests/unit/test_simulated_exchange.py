@@ -1,6 +1,8 @@
 """The simulated exchange: when orders trade, at what price, and what survives a crash."""
 
 import sqlite3
+from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -11,7 +13,7 @@ from hftray.adapters.exchange_book import BookEntry, ExchangeBook
 from hftray.adapters.simulated_exchange import SimulatedExchange
 from hftray.core.errors import OrderRejected
 from hftray.core.market import Candle, Instrument, Tick
-from hftray.core.orders import Leg, Order, OrderStatus, Side
+from hftray.core.orders import Execution, Leg, Order, OrderStatus, Side
 from hftray.core.session import IST, SessionRules, trading_session
 from hftray.ports import MarketBatch
 
@@ -198,8 +200,11 @@ async def test_the_book_survives_a_crash_at_any_point(tmp_path):
         await shaken.place(order)
     for step in steps:
         shaken = exchange(tmp_path / "shaken.db", **options)  # the old one is never closed
-        assert await shaken.on_market(step) == await steady.on_market(step)
-        assert await shaken.on_market(step) == []  # passed again after a restart
+        news = await shaken.on_market(step)
+        assert news == await steady.on_market(step)
+        assert await shaken.on_market(step) == news  # whoever asks again has lost them
+        shaken = exchange(tmp_path / "shaken.db", **options)
+        assert await shaken.on_market(step) == news  # passed again after a restart
     assert await shaken.reports() == await steady.reports()
     assert {r.status for r in await shaken.reports()} == {OrderStatus.FILLED}
 
@@ -239,6 +244,96 @@ async def test_of_two_processes_with_one_book_none_undoes_what_the_other_answere
     resolved = await starting.resolve("X1", "TCS")
     assert resolved.status is OrderStatus.WORKING
     assert await dying.place(EXIT) == resolved
+
+
+DEALINGS = {
+    "place": lambda broker, _: broker.place(ENTRY),
+    "place another": lambda broker, _: broker.place(EXIT),
+    "cancel": lambda broker, _: broker.cancel("E1"),
+    "resolve": lambda broker, _: broker.resolve("E1", "TCS"),
+    "resolve another": lambda broker, _: broker.resolve("X1", "TCS"),
+    "trade": lambda broker, minute: broker.on_market(tick(minute, 100.0 + minute)),
+    "end": lambda broker, _: broker.on_market(closed()),
+}
+
+
+async def dealing(name: str, broker: SimulatedExchange, minute: int) -> None:
+    with suppress(OrderRejected):
+        await DEALINGS[name](broker, minute)
+
+
+@pytest.mark.parametrize(
+    ("late", "parts"), [(2, 0.0), (2, 1.0), (4, 1.0)], ids=["late", "late, in parts", "in parts"]
+)
+@pytest.mark.parametrize("second", DEALINGS)
+@pytest.mark.parametrize("first", DEALINGS)
+async def test_a_stopped_process_that_wakes_undoes_nothing(tmp_path, first, second, late, parts):
+    old = exchange(tmp_path / "book.db", partial_fill_rate=parts)
+    await old.on_market(tick(0, 100.0))
+    await old.place(ENTRY)
+    new = exchange(tmp_path / "book.db", partial_fill_rate=parts)
+    await new.on_market(tick(1, 101.0, "ITC"))
+    await dealing(first, new, 3)
+    ended = [report for report in await new.reports() if report.status.terminal]
+    await dealing(second, old, late)
+    for report in ended:
+        assert await new.report(report.reference) == report
+    for end in (tick(5, 105.0), closed(CLOSE + timedelta(minutes=5))):
+        await new.on_market(end)
+    reports = await new.reports()
+    assert await old.reports() == reports
+    net = Counter()
+    for report in reports:
+        assert report.status.terminal  # also what only the other one had in mind
+        assert report.filled_quantity == sum(fill.quantity for fill in report.executions) <= 10
+        assert (report.status is OrderStatus.FILLED) == (report.filled_quantity == 10)
+        net["TCS"] += report.filled_quantity * (1 if report.reference == "E1" else -1)
+    held = {position.symbol: position.quantity for position in await new.positions()}
+    assert held == {symbol: shares for symbol, shares in net.items() if shares}
+
+
+async def test_what_another_process_did_is_news_at_the_next_step(tmp_path):
+    old, new = exchange(tmp_path / "book.db"), exchange(tmp_path / "book.db")
+    await new.on_market(tick(0, 100.0))
+    await new.place(ENTRY)
+    await new.on_market(tick(1, 100.0, "ITC"))
+    [filled] = await old.on_market(tick(2, 100.0))
+    assert await new.on_market(tick(3, 100.0)) == [filled]
+    assert await new.on_market(tick(4, 100.0)) == []
+
+
+async def test_what_is_written_until_nobody_else_can_write_is_seen(tmp_path, monkeypatch):
+    broker, book = exchange(tmp_path / "book.db"), ExchangeBook(tmp_path / "book.db")
+    await broker.on_market(tick(0, 100.0))
+    await broker.place(ENTRY)
+    alone = broker._book.alone
+
+    def at_last():
+        book.write([replace(entry, status=OrderStatus.CANCELLED) for entry in book.working()])
+        return alone()
+
+    monkeypatch.setattr(broker._book, "alone", at_last)
+    [report] = await broker.on_market(tick(1, 100.0))
+    assert (report.status, report.filled_quantity) == (OrderStatus.CANCELLED, 0)
+
+
+async def test_a_batch_repeated_tells_of_the_market_not_of_what_was_asked_for_since():
+    broker = exchange()
+    await broker.on_market(tick(0, 100.0))
+    await broker.place(ENTRY)
+    with pytest.raises(OrderRejected):
+        await broker.place(replace(EXIT, quantity=0))
+    assert await broker.on_market(tick(0, 100.0)) == []
+
+
+def test_an_ended_order_stays_as_it_is_in_the_book(tmp_path):
+    book = ExchangeBook(tmp_path / "book.db")
+    ended = BookEntry(ENTRY, OPEN, OrderStatus.CANCELLED)
+    book.write([ended])
+    fill = Execution("E1-1", 10, Decimal(100), OPEN)
+    book.write([replace(ended, status=OrderStatus.FILLED, executions=(fill,))])
+    assert book.find("E1") == ended
+    assert book.positions() == []
 
 
 def test_the_book_refuses_what_was_withdrawn_since_it_was_looked_for(tmp_path):

@@ -1,0 +1,170 @@
+"""What the voters will say, for a whole history at once.
+
+Votes are computed over all candles in one pass. The live buffer's values differ from these in the
+last digits, so where that could change a vote (`Strategy.survey`), the vote is taken again on the
+very candles that the buffer would hold; only there, and only where it could change the decision.
+"""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hftray.core.candles import COLUMNS, Candles, Ints
+from hftray.core.events import Decision, Vote
+from hftray.strategies.ensemble import Ensemble
+from hftray.strategies.strategy import Input, Strategy, Votes
+
+_UNSURE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Ballot:
+    """One voter's history: where it may vote, the lowest and the highest vote it may give there.
+
+    Where the two differ, only the buffer's own candles can tell.
+    """
+
+    rows: Ints
+    lowest: Votes
+    highest: Votes
+
+
+class VoteCache:
+    """Ballots by symbol, candles, kind, variant and parameters, for later calls of `play`.
+
+    A weight is no part of it: a vote does not depend on how much it counts. At most `limit`
+    ballots are kept, the least used go first.
+    """
+
+    def __init__(self, limit: int = 1024) -> None:
+        self._limit = limit
+        self._ballots: OrderedDict[Hashable, Ballot] = OrderedDict()
+
+    def find(self, key: Hashable) -> Ballot | None:
+        """The ballot kept under the key."""
+        ballot = self._ballots.get(key)
+        if ballot is not None:
+            self._ballots.move_to_end(key)
+        return ballot
+
+    def keep(self, key: Hashable, ballot: Ballot) -> None:
+        """Keep a ballot."""
+        self._ballots[key] = ballot
+        while len(self._ballots) > self._limit:
+            self._ballots.popitem(last=False)
+
+
+def ballots_of(
+    symbol: str, candles: Candles, ensemble: Ensemble, window: int, cache: VoteCache | None
+) -> list[Ballot]:
+    """Every voter's ballot over the candles, seen through a buffer of `window` candles."""
+    place = (symbol, window, *_fingerprint(candles)) if cache is not None else ()
+    columns: dict[Input, tuple[list[Any], list[Any]]] = {}
+    ballots = []
+    for voter in ensemble.voters:
+        strategy = voter.strategy
+        if cache is None:
+            ballots.append(_ballot(strategy, candles, columns, window))
+            continue
+        parameters = strategy.parameters.model_dump_json(exclude={"weight"})
+        key = (*place, type(strategy), strategy.variant, parameters)
+        ballot = cache.find(key)
+        if ballot is None:
+            ballot = _ballot(strategy, candles, columns, window)
+            cache.keep(key, ballot)
+        ballots.append(ballot)
+    return ballots
+
+
+def _fingerprint(candles: Candles) -> tuple[int, ...]:
+    return tuple(hash(getattr(candles, name).tobytes()) for name in ("time", *COLUMNS))
+
+
+def _ballot(
+    strategy: Strategy[Any],
+    candles: Candles,
+    known: dict[Input, tuple[list[Any], list[Any]]],
+    window: int,
+) -> Ballot:
+    if type(strategy).vote is not Strategy.vote:  # it votes by another rule than a history's
+        rows = np.arange(len(candles))
+        any_vote = np.ones(len(rows), dtype=np.int8)
+        return Ballot(rows, -any_vote, any_vote)
+    columns, radii = [], []
+    for need in strategy.inputs:
+        if need not in known:
+            result = need.series(candles, *need.arguments)
+            known[need] = need.pick(result), need.radii(candles, window, result)
+        columns += known[need][0]
+        radii += known[need][1]
+    lowest, highest = strategy.survey(candles, columns, radii, window)
+    rows = np.flatnonzero(lowest | highest)
+    return Ballot(rows, lowest[rows], highest[rows])
+
+
+class Foresight:
+    """The electorate of a backtest: knows where a decision is possible, and what it is there.
+
+    `row`, the newest candle's place, must be set before the engine asks for a vote.
+    """
+
+    def __init__(
+        self, candles: Candles, ensemble: Ensemble, window: int, ballots: Sequence[Ballot]
+    ):
+        self.row = -1
+        self._candles = candles
+        self._ensemble = ensemble
+        self._window = window
+        self._silence = Vote(Decision.HOLD, 0.0, {voter.name: 0 for voter in ensemble.voters})
+        self._known: dict[int, Vote] = {}
+        lowest, highest = np.zeros(len(candles)), np.zeros(len(candles))
+        for voter, ballot in zip(ensemble.voters, ballots, strict=True):
+            lowest[ballot.rows] += voter.weight * ballot.lowest
+            highest[ballot.rows] += voter.weight * ballot.highest
+        # A little less than the quorum: the exact count decides.
+        enough = ensemble.quorum * (1 - 1e-9)
+        possible = (highest > enough) | (lowest < -enough)
+        self.possible: Ints = np.flatnonzero(possible) if ensemble.voters else np.arange(0)
+        self._places = {row: place for place, row in enumerate(self.possible.tolist())}
+        self._votes = _at(self.possible, ballots, len(candles))
+
+    @property
+    def open(self) -> bool:
+        """Whether a decision is possible on the candle at `row`."""
+        return self.row in self._places
+
+    def vote(self, candles: Candles) -> Vote:
+        """The count on the candle at `row`."""
+        place = self._places.get(self.row)
+        return self._silence if place is None else self.at(place)
+
+    def at(self, place: int) -> Vote:
+        """The count on the candle at `possible[place]`."""
+        known = self._known.get(place)
+        if known is None:
+            known = self._known[place] = self._count(place)
+        return known
+
+    def _count(self, place: int) -> Vote:
+        end = self.possible.item(place) + 1
+        buffer = self._candles.rows(slice(max(0, end - self._window), end))
+        votes = [
+            voter.strategy.vote(buffer) if vote is None else vote
+            for voter, vote in zip(self._ensemble.voters, self._votes[place], strict=True)
+        ]
+        return self._ensemble.count(votes)
+
+
+def _at(rows: Ints, ballots: Sequence[Ballot], count: int) -> list[tuple[int | None, ...]]:
+    """Each row's votes, in the voters' order; None for one that is not sure."""
+    columns = []
+    for ballot in ballots:
+        votes = np.zeros(count, dtype=np.int8)
+        votes[ballot.rows] = np.where(
+            ballot.lowest == ballot.highest, ballot.lowest, np.int8(_UNSURE)
+        )
+        columns.append([None if vote == _UNSURE else vote for vote in votes[rows].tolist()])
+    return list(zip(*columns, strict=True))

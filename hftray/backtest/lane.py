@@ -1,0 +1,241 @@
+"""One symbol of a backtest, wound from one candle that matters to the next.
+
+What is skipped are candles on which the engine would do nothing but count: flat and no decision
+possible, or holding with every exit level out of reach. Everything else it decides itself.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+
+import numpy as np
+
+from hftray.backtest.foresight import Foresight, VoteCache, ballots_of
+from hftray.backtest.history import SymbolHistory
+from hftray.backtest.interpreter import Interpreter
+from hftray.backtest.outcome import Outcome
+from hftray.backtest.tape import Reel, Tape
+from hftray.backtest.timeline import NEVER, Clock, Hours, timeline
+from hftray.core.candles import Ints
+from hftray.core.engine import SymbolEngine
+from hftray.core.events import Command, Decision
+from hftray.core.exits import first_touch
+from hftray.core.money import ZERO
+from hftray.core.position import Phase, Position
+from hftray.core.risk import RiskBook
+from hftray.core.rules import TradingRules
+from hftray.core.session import TradingSession
+from hftray.strategies.ensemble import Ensemble
+
+
+class _Quiet(SymbolEngine):
+    """An engine that leaves out signals which decide nothing: a backtest has no use for them."""
+
+    electorate: Foresight
+
+    def _vote(self, now: datetime, price: float, *, final: bool) -> list[Command]:
+        if self.phase is Phase.FLAT and self.electorate.open:
+            return super()._vote(now, price, final=final)
+        return []
+
+
+class Lane:
+    """A symbol's engine, where it stands in the symbol's history, and when it is `due` next.
+
+    Rows are places among the played candles. All before `row` are behind it.
+    """
+
+    def __init__(
+        self,
+        history: SymbolHistory,
+        ensemble: Ensemble,
+        rules: TradingRules,
+        book: RiskBook,
+        outcome: Outcome,
+        *,
+        slippage_bps: float,
+        cache: VoteCache | None,
+    ) -> None:
+        signals = rules.signals
+        self.history = history
+        self.line = timeline(history, signals.candle_minutes * 60)
+        self._rules = rules
+        self._reel = Reel.of(history, self.line, rules)
+        candles, window = self._reel.candles, signals.candle_buffer
+        ballots = ballots_of(history.symbol, candles, ensemble, window, cache)
+        self._foresight = Foresight(candles, ensemble, window, ballots)
+        self._chances = self._entry_chances()
+        self.engine = _Quiet(history.instrument, rules, self._foresight)
+        self._tape = Tape(history.symbol, candles, window, signals.candle_minutes)
+        self._start_engine()
+        self._player = Interpreter(self.engine, book, slippage_bps=slippage_bps, outcome=outcome)
+        self._hours: Hours | None = None
+        self._clock: Clock | None = None
+        self._every = False  # whether no candle of the day may be skipped
+        self._own: int | None = None  # the row that the present moment brings
+        self.row = 0
+        self.due = NEVER
+
+    # Days
+
+    def open_day(self, day: int, clock: Clock) -> None:
+        """Go to the symbol's first candle of the day, if it has any."""
+        self._hours, self._clock = self.line.days.get(day), clock
+        self.due = NEVER
+        if self._hours is not None:
+            self.row = self._hours.rows.start
+            self._every = day in self._reel.doubted
+            self.look_ahead(0)
+
+    def session(self, moment: int) -> TradingSession | None:
+        """The session the symbol trades in at that moment."""
+        hours = self._hours
+        return None if hours is None or moment > hours.closes else hours.session
+
+    @property
+    def worst(self) -> Decimal:
+        """The most rupees, charges included, that the position can be down and still be open."""
+        held = self.engine.position
+        if held is None:
+            return ZERO
+        return abs(held.entry_price - held.stop_loss) * held.quantity + self._player.paid
+
+    @property
+    def active(self) -> bool:
+        """Whether there is a position or an order."""
+        return self.engine.phase is not Phase.FLAT
+
+    # A moment
+
+    def catch_up(self, moment: int) -> None:
+        """Stand right before a moment, everything before it counted."""
+        hours = self._hours
+        if hours is None:
+            return
+        row = self._row_from(moment)
+        self._skip_to(row)
+        own = row < hours.rows.stop and self.line.moments.item(row) == moment
+        self._own = row if own else None
+
+    def see(self, moment: int, now: datetime) -> None:
+        """The exchange's part of the moment."""
+        own = self._own
+        candle = None if own is None else self.history.candle(self.line.rows.item(own))
+        self._player.price = self._price_before(self.row)
+        self._player.see(candle, self.session(moment), now)
+
+    def decide(self, moment: int, now: datetime) -> None:
+        """The engine's part of the moment; entries wait for `enter`."""
+        if self._own is not None:
+            self._foresight.row = self._reel.ends.item(self._own) - 1
+            self.row = self._own + 1
+        self._player.decide(self.session(moment), now)
+
+    def enter(self) -> None:
+        """The entry that was decided, if one was."""
+        self._player.enter()
+
+    def end(self, now: datetime) -> None:
+        """The exchange's part of the day's end."""
+        self._own = None
+        self.rest(NEVER - 1)
+        self._player.price = self._price_before(self.row)
+        self._player.see(None, None, now)
+
+    def pass_time(self, now: datetime) -> None:
+        """The engine's part of the day's end."""
+        self._player.decide(None, now)
+
+    def rest(self, moment: int) -> None:
+        """Let a moment pass on which nothing can happen here."""
+        if self._hours is not None:
+            self._skip_to(self._row_from(moment + 1))
+
+    # What comes next
+
+    def look_ahead(self, moment: int) -> None:
+        """Find the next moment, after this one, on which something can happen."""
+        hours, clock = self._hours, self._clock
+        assert hours is not None  # without candles today there are no moments
+        assert clock is not None
+        own = self._close_of(self.row) if self.row < hours.rows.stop else NEVER
+        if self.engine.phase is Phase.FLAT:
+            self.due = self._next_entry(hours)
+        elif self._player.working is None and self.engine.position is not None:
+            self.due = self._next_exit(self.engine.position, hours, clock, moment)
+        else:
+            self.due = min(own, clock.first_from(max(hours.closes, moment) + 1))
+        if self._every:
+            self.due = min(self.due, own)
+
+    def _next_entry(self, hours: Hours) -> int:
+        rows, places = self._chances
+        index = int(rows.searchsorted(self.row))
+        while index < len(rows) and rows.item(index) < hours.rows.stop:
+            if self._foresight.at(places.item(index)).decision is not Decision.HOLD:
+                return self._close_of(rows.item(index))
+            index += 1
+        return NEVER
+
+    def _next_exit(self, position: Position, hours: Hours, clock: Clock, moment: int) -> int:
+        over = clock.first_from(max(hours.square_off_at, moment + 1))
+        last = min(self._row_from(over), hours.rows.stop)
+        if self.row >= last:
+            return over
+        candles, ends = self._reel.candles, self._reel.ends
+        part = slice(ends.item(self.row) - 1, ends.item(last - 1))
+        place = first_touch(
+            position, candles.high[part], candles.low[part], candles.close[part],
+            self._rules.exits, self.history.instrument.tick_size,
+        )  # fmt: skip
+        return over if place is None else self._close_of(self.row + place)
+
+    def _skip_to(self, row: int) -> None:
+        """Pass over candles on which nothing happens; a held position still sees their prices."""
+        engine, candles = self.engine, self._reel.candles
+        end = self._reel.ends.item(row - 1) if row else self._reel.warm
+        if end:
+            engine.last_price = candles.close.item(end - 1)
+        if row > self.row and engine.position is not None:
+            part = slice(end - (row - self.row), end)
+            highest, lowest = float(candles.high[part].max()), float(candles.low[part].min())
+            engine.position = engine.position.improved_by(highest).improved_by(lowest)
+        self._tape.wind_to(end)
+        self.row = row
+
+    # Where things are
+
+    def _close_of(self, row: int) -> int:
+        return self.line.moments.item(row)
+
+    def _row_from(self, moment: int) -> int:
+        """The first row of the day whose candle closes then or later."""
+        hours = self._hours
+        assert hours is not None  # asked of days with candles only
+        rows = hours.rows
+        return rows.start + int(self.line.moments[rows.start : rows.stop].searchsorted(moment))
+
+    def _price_before(self, row: int) -> float | None:
+        if row == 0:
+            return None
+        return self.history.candles.close.item(self.line.rows.item(row - 1))
+
+    def _entry_chances(self) -> tuple[Ints, Ints]:
+        """Rows on which an entry is possible, and their places in the foresight."""
+        places = np.flatnonzero(self._foresight.possible >= self._reel.warm)
+        rows = self._reel.ends.searchsorted(self._foresight.possible[places] + 1)
+        starts = [hours.rows.start for hours in self.line.days.values()]
+        until = np.array([hours.entry_until for hours in self.line.days.values()], dtype=np.int64)
+        if not starts:
+            return rows, places
+        day = np.searchsorted(starts, rows, side="right") - 1
+        early = self.line.moments[rows] < until[day]
+        return rows[early], places[early]
+
+    def _start_engine(self) -> None:
+        """Put the tape in place; the feed guard begins where the warm-up left it."""
+        first = next(iter(self.line.days), None)
+        if first in self._reel.doubted:
+            start = self.history.start
+            earliest = max(0, start - self._rules.signals.candle_buffer)
+            self.engine.warm([self.history.candle(row) for row in range(earliest, start)])
+        self.engine.candles = self._tape

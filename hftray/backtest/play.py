@@ -1,0 +1,126 @@
+"""The backtest: a live account's days over history, in the time that its decisions take.
+
+The rules are those of `core`, carried out by the classes that `backtest.reference` uses too. What
+makes it quick is what it leaves out: candles on which no symbol can do anything (`backtest.lane`),
+and marks of the account while its open positions could not reach the daily loss limit even if each
+stood at its stop. The outcome is the reference's, to the last bit.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from hftray.backtest.foresight import VoteCache
+from hftray.backtest.history import SymbolHistory
+from hftray.backtest.lane import Lane
+from hftray.backtest.outcome import Outcome
+from hftray.backtest.timeline import NEVER, Clock, trading_days, when
+from hftray.core.money import ZERO
+from hftray.core.risk import RiskBook
+from hftray.core.risk_view import RiskState
+from hftray.core.rules import TradingRules
+from hftray.strategies.ensemble import Ensemble
+
+__all__ = ["VoteCache", "play"]
+
+_MARGIN = Decimal(1)  # rupees; marks are rounded to the paisa, levels to the tick
+
+
+def play(
+    histories: Sequence[SymbolHistory],
+    roster: Sequence[Mapping[str, Any]],
+    *,
+    rules: TradingRules,
+    book: RiskBook,
+    slippage_bps: float,
+    cache: VoteCache | None = None,
+) -> Outcome:
+    """Play the histories together on one account, which `book` holds; their order breaks ties.
+
+    Within a moment working orders are filled first, then each symbol takes its candle and its
+    exits, then the entries are granted, one symbol after the other, then the account is marked.
+    `slippage_bps` is in basis points a fill. With a `cache`, votes that an earlier call computed
+    on the same candles are not computed again. BadStrategy when a row of the roster cannot be used.
+    """
+    outcome = Outcome()
+    ensemble = Ensemble(roster, rules.signals.threshold)
+    lanes = [
+        Lane(history, ensemble, rules, book, outcome, slippage_bps=slippage_bps, cache=cache)
+        for history in histories
+    ]
+    account = _Account(book, lanes)
+    for day, clock in trading_days([lane.line for lane in lanes]).items():
+        first = when(clock.moments.item(0))
+        book.open_day(first.date(), first)
+        _play_day(lanes, account, day, clock)
+        outcome.curve.append((when(clock.closing), book.equity))
+    outcome.candles = sum(len(lane.line.rows) for lane in lanes)
+    return outcome
+
+
+class _Account:
+    """Keeps the book's marks right wherever they can matter."""
+
+    def __init__(self, book: RiskBook, lanes: Sequence[Lane]) -> None:
+        self._book = book
+        self._lanes = lanes
+
+    def before_entries(self, moment: int) -> None:
+        """Give the book the marks of the moment before, which an entry is measured by."""
+        if len(self._lanes) > 1:
+            held = [lane for lane in self._lanes if lane.engine.position is not None]
+            for lane in held:
+                lane.rest(moment - 1)
+            self._book.revalue({lane.engine.symbol: lane.engine.open_pnl() for lane in held})
+
+    def mark(self, moment: int, now: datetime) -> bool:
+        """Mark the account if the daily loss could have been reached; whether it soon could be."""
+        if self._book.state is not RiskState.ACTIVE:
+            return False
+        worst = sum((lane.worst for lane in self._lanes), ZERO)
+        if self._book.loss_room - worst > _MARGIN:
+            return False
+        held = [lane for lane in self._lanes if lane.engine.position is not None]
+        for lane in held:
+            lane.rest(moment)
+        self._book.mark({lane.engine.symbol: lane.engine.open_pnl() for lane in held}, now)
+        return bool(held) and self._book.state is RiskState.ACTIVE
+
+
+def _play_day(lanes: Sequence[Lane], account: _Account, day: int, clock: Clock) -> None:
+    for lane in lanes:
+        lane.open_day(day, clock)
+    moment, close = 0, False  # close to the daily loss: every moment is marked
+    while True:
+        due = min(lane.due for lane in lanes)
+        if close:
+            due = min(due, clock.first_from(moment + 1))
+        if due == NEVER:
+            break
+        moment, now = due, when(due)
+        account.before_entries(moment)
+        _play_moment([lane for lane in lanes if lane.due == moment], moment, now)
+        close = account.mark(moment, now)
+    _close_day([lane for lane in lanes if lane.active], clock.closing)
+    account.mark(clock.closing, when(clock.closing))
+
+
+def _play_moment(lanes: Sequence[Lane], moment: int, now: datetime) -> None:
+    for lane in lanes:
+        lane.catch_up(moment)
+        lane.see(moment, now)
+    for lane in lanes:
+        lane.decide(moment, now)
+    for lane in lanes:
+        lane.enter()
+    for lane in lanes:
+        lane.look_ahead(moment)
+
+
+def _close_day(lanes: Sequence[Lane], closing: int) -> None:
+    now = when(closing)
+    for lane in lanes:
+        lane.end(now)
+    for lane in lanes:
+        lane.pass_time(now)

@@ -1,0 +1,91 @@
+"""Numbers known to within a radius: what a rule says of them, and where it cannot be sure.
+
+A rule compares columns with operators that floats and arrays share; a `Rough` column shares them
+too. It answers with the values it has, and notes every place where the radius could turn a
+comparison. So any rule written with operators also tells where its answer is safe.
+"""
+
+from collections.abc import Callable
+from operator import eq, ge, gt, le, lt, ne
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Radius = float | Array
+
+
+class Rough:
+    """A column of values, each at most `radius` from the true one.
+
+    `doubts` is shared by all that comes of a rule: true where a comparison could turn out the
+    other way.
+    """
+
+    __slots__ = ("doubts", "radius", "value")
+    __array_ufunc__ = None  # numpy leaves operators to this class, and its functions refuse it
+    __hash__ = None  # type: ignore[assignment]  # equality is elementwise
+
+    def __init__(self, value: Array, radius: Radius, doubts: NDArray[np.bool_]) -> None:
+        self.value = value
+        self.radius = radius
+        self.doubts = doubts
+
+    def __add__(self, other: Any) -> "Rough":
+        value, radius = _parts(other)
+        return Rough(self.value + value, self.radius + radius, self.doubts)
+
+    def __sub__(self, other: Any) -> "Rough":
+        value, radius = _parts(other)
+        return Rough(self.value - value, self.radius + radius, self.doubts)
+
+    def __rsub__(self, other: Any) -> "Rough":
+        return Rough(other - self.value, self.radius, self.doubts)
+
+    def __mul__(self, factor: float) -> "Rough":
+        return Rough(self.value * factor, self.radius * abs(factor), self.doubts)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "Rough":
+        return Rough(-self.value, self.radius, self.doubts)
+
+    def __abs__(self) -> "Rough":
+        return Rough(abs(self.value), self.radius, self.doubts)
+
+    def __gt__(self, other: Any) -> Array:
+        return self._compare(gt, other)
+
+    def __ge__(self, other: Any) -> Array:
+        return self._compare(ge, other)
+
+    def __lt__(self, other: Any) -> Array:
+        return self._compare(lt, other)
+
+    def __le__(self, other: Any) -> Array:
+        return self._compare(le, other)
+
+    def __eq__(self, other: object) -> Array:  # type: ignore[override]
+        return self._compare(eq, other)
+
+    def __ne__(self, other: object) -> Array:  # type: ignore[override]
+        return self._compare(ne, other)
+
+    def _compare(self, how: Callable[[Any, Any], Any], other: Any) -> Array:
+        value, radius = _parts(other)
+        radius = self.radius + radius
+        if not _exact(radius):
+            # Written so that NaN, which no comparison can be sure of, is in doubt.
+            np.logical_or(self.doubts, ~(abs(self.value - value) > radius), out=self.doubts)
+        answer: Array = how(self.value, value)
+        return answer
+
+
+def _parts(other: Any) -> tuple[Any, Radius]:
+    return (other.value, other.radius) if isinstance(other, Rough) else (other, 0.0)
+
+
+def _exact(radius: Radius) -> bool:
+    return isinstance(radius, float) and radius == 0.0
