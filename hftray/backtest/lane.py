@@ -70,6 +70,7 @@ class Lane:
         self._player = Interpreter(self.engine, book, slippage_bps=slippage_bps, outcome=outcome)
         self._hours: Hours | None = None
         self._clock: Clock | None = None
+        self._lively = self._days_with_chances()
         self._every = False  # whether no candle of the day may be skipped
         self._own: int | None = None  # the row that the present moment brings
         self.row = 0
@@ -81,10 +82,11 @@ class Lane:
         """Go to the symbol's first candle of the day, if it has any."""
         self._hours, self._clock = self.line.days.get(day), clock
         self.due = NEVER
+        self._every = day in self._reel.doubted
         if self._hours is not None:
             self.row = self._hours.rows.start
-            self._every = day in self._reel.doubted
-            self.look_ahead(0)
+            if self._every or self.row in self._lively:
+                self.look_ahead(0)
 
     def session(self, moment: int) -> TradingSession | None:
         """The session the symbol trades in at that moment."""
@@ -230,6 +232,12 @@ class Lane:
         day = np.searchsorted(starts, rows, side="right") - 1
         early = self.line.moments[rows] < until[day]
         return rows[early], places[early]
+
+    def _days_with_chances(self) -> set[int]:
+        """The first rows of the days on which an entry is possible."""
+        starts = np.array([hours.rows.start for hours in self.line.days.values()], dtype=np.int64)
+        days = np.searchsorted(starts, self._chances[0], side="right") - 1
+        return set(starts[np.unique(days)].tolist())
 
     def _start_engine(self) -> None:
         """Put the tape in place; the feed guard begins where the warm-up left it."""

@@ -14,7 +14,7 @@ from typing import Any
 from hftray.backtest.foresight import VoteCache
 from hftray.backtest.history import SymbolHistory
 from hftray.backtest.lane import Lane
-from hftray.backtest.outcome import Outcome
+from hftray.backtest.outcome import Outcome, RoundTrip
 from hftray.backtest.timeline import NEVER, Clock, trading_days, when
 from hftray.core.money import ZERO
 from hftray.core.risk import RiskBook
@@ -49,10 +49,9 @@ def play(
         Lane(history, ensemble, rules, book, outcome, slippage_bps=slippage_bps, cache=cache)
         for history in histories
     ]
-    account = _Account(book, lanes)
+    account = _Account(book, lanes, outcome.trips)
     for day, clock in trading_days([lane.line for lane in lanes]).items():
-        first = when(clock.moments.item(0))
-        book.open_day(first.date(), first)
+        account.open_day(clock)
         _play_day(lanes, account, day, clock)
         outcome.curve.append((when(clock.closing), book.equity))
     outcome.candles = sum(len(lane.line.rows) for lane in lanes)
@@ -62,9 +61,18 @@ def play(
 class _Account:
     """Keeps the book's marks right wherever they can matter."""
 
-    def __init__(self, book: RiskBook, lanes: Sequence[Lane]) -> None:
+    def __init__(self, book: RiskBook, lanes: Sequence[Lane], trips: list[RoundTrip]) -> None:
         self._book = book
         self._lanes = lanes
+        self._trips = trips
+        self._counted = 0
+        self._room = ZERO
+
+    def open_day(self, clock: Clock) -> None:
+        """Begin a day; all positions are closed."""
+        first = when(clock.moments.item(0))
+        self._book.open_day(first.date(), first)
+        self._counted, self._room = len(self._trips), self._book.loss_room
 
     def before_entries(self, moment: int) -> None:
         """Give the book the marks of the moment before, which an entry is measured by."""
@@ -76,12 +84,12 @@ class _Account:
 
     def mark(self, moment: int, now: datetime) -> bool:
         """Mark the account if the daily loss could have been reached; whether it soon could be."""
-        if self._book.state is not RiskState.ACTIVE:
-            return False
-        worst = sum((lane.worst for lane in self._lanes), ZERO)
-        if self._book.loss_room - worst > _MARGIN:
-            return False
         held = [lane for lane in self._lanes if lane.engine.position is not None]
+        if len(self._trips) != self._counted:
+            self._counted, self._room = len(self._trips), self._book.loss_room
+        worst = sum((lane.worst for lane in held), ZERO)
+        if self._room - worst > _MARGIN or self._book.state is not RiskState.ACTIVE:
+            return False
         for lane in held:
             lane.rest(moment)
         self._book.mark({lane.engine.symbol: lane.engine.open_pnl() for lane in held}, now)

@@ -60,6 +60,7 @@ def sweep(
     first: given.First = None,
     last: given.Last = None,
     strategy: given.Strategies = None,
+    strategy_file: given.StrategyFiles = None,
     capital: given.Capital = None,
     seed: given.Seed = 0,
     workers: given.Workers = None,
@@ -92,6 +93,7 @@ def walk(
     first: given.First = None,
     last: given.Last = None,
     strategy: given.Strategies = None,
+    strategy_file: given.StrategyFiles = None,
     capital: given.Capital = None,
     seed: given.Seed = 0,
     workers: given.Workers = None,
@@ -172,7 +174,10 @@ def _planned(options: Options) -> tuple[Settings, Sequence[StrategyFile], Plan]:
     """Everything that can be wrong with the order shows here, before any work is done."""
     require_metric(options.metric)
     method, count = options.method()
-    settings = load_layers(options.config, storage__data_dir=options.data_dir).settings
+    own = [str(path) for path in options.strategy_file or ()]
+    settings = load_layers(
+        options.config, storage__data_dir=options.data_dir, strategies__files=own or None
+    ).settings
     files = read_plugins(settings.strategies.files)
     load_plugins(files)
     market = open_market(options.data, options.config)

@@ -39,6 +39,9 @@ Strategies = Annotated[
     list[str] | None,
     typer.Option("--strategy", help="ensemble, a kind or a voter; may be given several times."),
 ]
+StrategyFiles = Annotated[
+    list[Path] | None, typer.Option(help="A Python file with strategies of your own.")
+]
 Capital = Annotated[str | None, typer.Option(help="Rupees to begin with.")]
 Seed = Annotated[int, typer.Option(min=0, help="Another seed, other random sets.")]
 Workers = Annotated[
@@ -69,6 +72,7 @@ class Options:
     first: datetime | None
     last: datetime | None
     strategy: Sequence[str] | None
+    strategy_file: Sequence[Path] | None
     capital: str | None
     seed: int
     workers: int | None

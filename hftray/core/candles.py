@@ -56,7 +56,8 @@ class Candles:
     def at(self, row: int, symbol: str) -> Candle:
         """One row as a value, its time in India's zone."""
         moment = datetime.fromtimestamp(self.time.item(row), IST)
-        return Candle(symbol, moment, *(getattr(self, name).item(row) for name in COLUMNS))
+        prices = self.open, self.high, self.low, self.close, self.volume
+        return Candle(symbol, moment, *[column.item(row) for column in prices])
 
     @classmethod
     def joined(cls, parts: Sequence["Candles"]) -> "Candles":

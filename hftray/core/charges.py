@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
 from hftray.core.errors import ConfigError
-from hftray.core.money import ZERO, paisa, percent_of
+from hftray.core.money import ZERO, paisa, paisa_of, percent_of
 from hftray.core.orders import Side
 
 
@@ -81,19 +81,19 @@ class ChargeTable:
         """The charges of one executed order of `quantity` shares at `price` rupees."""
         turnover = price * quantity
         brokerage = paisa(self._brokerage(turnover))
-        exchange = paisa(percent_of(turnover, self.exchange_percent))
-        sebi = paisa(percent_of(turnover, self.sebi_percent))
-        ipft = paisa(percent_of(turnover, self.ipft_percent))
+        exchange = paisa_of(turnover, self.exchange_percent)
+        sebi = paisa_of(turnover, self.sebi_percent)
+        ipft = paisa_of(turnover, self.ipft_percent)
         stt_rate = self.stt_sell_percent if side is Side.SELL else ZERO
         stamp_rate = self.stamp_buy_percent if side is Side.BUY else ZERO
         return Charges(
             brokerage=brokerage,
-            stt=paisa(percent_of(turnover, stt_rate)),
+            stt=paisa_of(turnover, stt_rate),
             exchange=exchange,
             sebi=sebi,
-            stamp=paisa(percent_of(turnover, stamp_rate)),
+            stamp=paisa_of(turnover, stamp_rate),
             ipft=ipft,
-            gst=paisa(percent_of(brokerage + exchange + sebi + ipft, self.gst_percent)),
+            gst=paisa_of(brokerage + exchange + sebi + ipft, self.gst_percent),
         )
 
     def _brokerage(self, turnover: Decimal) -> Decimal:

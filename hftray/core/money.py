@@ -32,6 +32,11 @@ def percent_of(amount: Decimal, percent: Decimal) -> Decimal:
     return amount * percent / HUNDRED
 
 
+def paisa_of(amount: Decimal, percent: Decimal) -> Decimal:
+    """That many percent of an amount of money, to the paisa: `paisa(percent_of(...))` for less."""
+    return (amount * percent / HUNDRED).quantize(PAISA, ROUND_HALF_UP)
+
+
 def portion(total: Decimal, part: int, whole: int) -> Decimal:
     """The share of `total` that `part` of `whole` carries, to the paisa.
 

@@ -120,3 +120,20 @@ def test_ctrl_c_keeps_what_is_finished_and_resume_plays_the_rest(tmp_path: Path)
 
 def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines()
+
+
+def test_a_strategy_of_ones_own_is_swept_on_every_worker(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text(encoding="utf-8")
+    own = tmp_path / "donchian.py"
+    own.write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
+    data = write_candles(tmp_path / "candles", ground("rsi.period=5", days=8).histories)
+    arguments = ["sweep", "--symbols", "AAA", "--data", str(data), "--metric", "net_pnl", "--json"]
+    arguments += ["--strategy", "donchian", "--strategy-file", str(own), "--grid"]
+    arguments += ["--param", "donchian.period=10:40:10", "--data-dir", str(tmp_path)]
+    answers = []
+    for number in ("1", "2"):
+        command = [*COMMAND, *arguments, "--workers", number, "--out", str(tmp_path / number)]
+        run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        answers.append(json.loads(run.stdout))
+    assert answers[0]["best"] == answers[1]["best"]
+    assert len({best["figures"]["net_pnl"] for best in answers[0]["best"]}) > 1

@@ -123,7 +123,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_in_the_docs_exist(page: Path) -> None:
     known = options()
     for line in code(page):
-        for name, rest in re.findall(r"(?:^|&& |=\S+ )hftray ([a-z]+)(.*)", line):
+        for name, rest in re.findall(r"(?:^|&& |=\S+ )hftray ([a-z][a-z-]*)(.*)", line):
             assert name in known
             assert set(re.findall(r"--[a-z-]+", rest)) <= known[name]
 

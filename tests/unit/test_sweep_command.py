@@ -1,6 +1,7 @@
 """`hftray sweep` and `hftray walk-forward` in one process, as somebody types them."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,11 @@ def test_too_few_sessions_for_a_walk(call: Any) -> None:
     result = call("walk-forward", *PARAMS, "--grid")
     assert result.exit_code == 1
     assert "--train 60: the data has 9 sessions" in result.output
+
+
+def test_ray_is_started_only_where_it_saves_time() -> None:
+    world = ground("rsi.period=5", days=3)
+    assert study.worker_count(None, None, world, 1) == 1
+    assert study.worker_count(None, None, world, 10**9) == len(os.sched_getaffinity(0))
+    assert study.worker_count(3, None, world, 1) == 3
+    assert study.worker_count(None, "auto", world, 1) is None  # as many as the cluster has
