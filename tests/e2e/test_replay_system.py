@@ -4,6 +4,8 @@ The votes of every closed candle are computed a second time in `reference_votes`
 history of each symbol and without any code of hftray.
 """
 
+import json
+import subprocess
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 from market_data import ABSENT, CANDLES_5M, real_candles
 from reference_votes import votes_by_loops
-from running_system import RunningSystem
+from running_system import RunningSystem, command, environment
 
 SYMBOLS = (
     "RELIANCE", "TCS", "HDFCBANK", "INFY", "ICICIBANK",
@@ -87,3 +89,46 @@ def test_every_order_is_finished_and_every_entry_has_its_exit(system: RunningSys
         if trade["leg"] == "EXIT":
             left[trade["position"]] = left.get(trade["position"], 0) + trade["quantity"]
     assert left == entered
+
+
+def test_a_backtest_of_the_same_days_makes_the_same_trades_to_the_paisa(
+    system: RunningSystem,
+) -> None:
+    days = sorted(row["candle_time"][:10] for row in all_signals(system, SYMBOLS[0]))
+    done = subprocess.run(
+        command(
+            "backtest", "--data", str(CANDLES_5M), "--from", days[0], "--to", days[-1], "--json",
+            *(text for symbol in SYMBOLS for text in ("--symbol", symbol)),
+        ),
+        capture_output=True, text=True, timeout=120, env=environment(), cwd=system.directory,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    played = json.loads(done.stdout)["trades"]
+    live = round_trips(system)
+    print(f"compared {len(live)} round trips of {len(SYMBOLS)} symbols")
+    assert len(live) > 100
+    assert sorted(map(essence, played)) == sorted(live)
+
+
+def essence(trip: dict[str, Any]) -> tuple[Any, ...]:
+    """What must be equal of a round trip: when, what, at which prices, why, for how much."""
+    names = ("symbol", "entry_time", "side", "quantity", "entry_price")
+    return (*(trip[n] for n in names), trip["exit_time"], trip["exit_price"],
+            trip["exit_reason"], trip["gross_pnl"], trip["pnl"])  # fmt: skip
+
+
+def round_trips(system: RunningSystem) -> list[tuple[Any, ...]]:
+    """The essence of every exit in the ledger, with the entry it belongs to."""
+    trades: list[dict[str, Any]] = []
+    while page := system.get("/api/trades", limit=500, offset=len(trades), status="EXECUTED"):
+        trades += page
+    entries = {trade["reference"]: trade for trade in trades if trade["leg"] == "ENTRY"}
+    return [
+        essence({
+            "symbol": out["symbol"], "side": entry["side"], "quantity": out["quantity"],
+            "entry_time": entry["timestamp"], "entry_price": entry["price"],
+            "exit_time": out["timestamp"], "exit_price": out["price"],
+            "exit_reason": out["reason"], "gross_pnl": out["gross_pnl"], "pnl": out["pnl"],
+        })
+        for out in trades if out["leg"] == "EXIT" for entry in [entries[out["position"]]]
+    ]  # fmt: skip
