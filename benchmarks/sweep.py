@@ -115,8 +115,13 @@ class Sweep:
 def megabytes() -> float:
     """What this process and its players hold for themselves; Ray's own processes do not count."""
     here = psutil.Process()
-    family = [here, *(p for p in here.children(recursive=True) if p.name().startswith("ray::"))]
+    family = [here, *filter(is_player, here.children(recursive=True))]
     return sum(process.memory_full_info().uss for process in family) / 1e6
+
+
+def is_player(process: psutil.Process) -> bool:
+    title = " ".join(process.cmdline()[:1])
+    return title.startswith(("ray::_call_kept", "ray::IDLE"))
 
 
 def speed(ground: Ground, sets: int, workers: int) -> Table:

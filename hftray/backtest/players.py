@@ -12,8 +12,9 @@ from hftray.backtest.play import VoteCache
 from hftray.backtest.search import Search
 from hftray.backtest.space import ParameterSet
 from hftray.backtest.sweep import Ground, Result, Window, figures_of, metrics_of
+from hftray.strategies.plugins import load_plugins
 
-CALL_SECONDS = 0.1  # of work in one call: much more than a call costs, short for a progress bar
+CALL_SECONDS = 0.25  # of work in one call: much more than a call costs, short for a progress bar
 BALLOTS = 1024  # kept for each symbol; one is a voter's with certain parameters
 
 
@@ -21,6 +22,9 @@ class Player:
     """One worker's share of a study: plays sets, and keeps the votes of the window it is in."""
 
     def __init__(self, ground: Ground) -> None:
+        load_plugins(
+            ground.strategy_files
+        )  # this may be another process than the one that read them
         self._whole = self._ground = ground
         self._window: Window | None = None
         self._votes = self._no_votes()
@@ -104,7 +108,7 @@ def explore(
     """Play what the search proposes until it has no more; `found` gets results as they finish.
 
     A search that learns gets each result before it proposes much more; for the others, a call
-    holds as many sets as fill a tenth of a second.
+    holds as many sets as fill a quarter of a second.
     """
     sets_a_call = 1
     while True:

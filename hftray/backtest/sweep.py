@@ -26,6 +26,7 @@ from hftray.core.metrics import (
 )
 from hftray.core.money import ZERO
 from hftray.core.risk import RiskBook
+from hftray.strategies.plugins import StrategyFile
 
 Window = tuple[date, date]
 """The first and the last day played."""
@@ -61,6 +62,7 @@ class Ground:
     charges: ChargeSchedule
     capital: Decimal
     slippage_bps: float
+    strategy_files: tuple[StrategyFile, ...] = ()
 
     def days(self) -> list[date]:
         """The days played, of any symbol."""

@@ -33,7 +33,7 @@ from hftray.backtest.sweep import (
 )
 from hftray.backtest.trial_file import TrialFile
 from hftray.ports import Feed
-from hftray.strategies.plugins import StrategyFile, setup_hook
+from hftray.strategies.plugins import StrategyFile
 
 NOT_WORTH_IT = 10.0  # seconds of work; below it, starting Ray takes longer than it saves
 
@@ -91,7 +91,12 @@ class Plan:
         )
 
 
-async def load_ground(terms: Terms, order: BacktestOrder, params: Sequence[str]) -> Ground:
+async def load_ground(
+    terms: Terms,
+    order: BacktestOrder,
+    params: Sequence[str],
+    files: tuple[StrategyFile, ...] = (),
+) -> Ground:
     """The order's candles and the space over its voters. ConfigError, DataError, NotFound."""
     space = Space.parse(params, order.roster, terms.rules)
     feed = terms.build_feed()
@@ -99,7 +104,8 @@ async def load_ground(terms: Terms, order: BacktestOrder, params: Sequence[str])
     histories = [await _history(feed, terms, order, share) for share in instruments.values()]
     await feed.close()
     slippage = terms.slippage_bps if order.slippage_bps is None else order.slippage_bps
-    return Ground(tuple(histories), space, terms.charges, order.initial_capital, slippage)
+    capital = order.initial_capital
+    return Ground(tuple(histories), space, terms.charges, capital, slippage, files)
 
 
 async def _history(feed: Feed, terms: Terms, order: BacktestOrder, share: Any) -> SymbolHistory:
@@ -114,16 +120,14 @@ async def _history(feed: Feed, terms: Terms, order: BacktestOrder, share: Any) -
 
 
 @contextmanager
-def players(
-    ground: Ground, count: int | None, address: str | None, files: Sequence[StrategyFile] = ()
-) -> Iterator[Players]:
+def players(ground: Ground, count: int | None, address: str | None) -> Iterator[Players]:
     """Workers for as long as the block lasts; a single one is this process itself."""
     if count == 1 and address is None:
         yield Alone(ground)
         return
     from hftray.actors.handles import Workers
 
-    with ray_cluster(address, count, files):
+    with ray_cluster(address, count):
         yield Workers(Player, count, ground)
 
 
@@ -144,7 +148,6 @@ def ray_cluster(
                 namespace="hftray",
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env={"worker_process_setup_hook": setup_hook(files)} if files else None,
                 **({} if address else own),
             )
         try:

@@ -40,7 +40,7 @@ from hftray.commands.sweep_view import (
 from hftray.core.errors import StopError
 from hftray.settings import Settings
 from hftray.strategies.defaults import default_strategies
-from hftray.strategies.plugins import StrategyFile, load_plugins, read_plugins
+from hftray.strategies.plugins import load_plugins, read_plugins
 from hftray.terminal import ConfigFile, DataDir, load_layers, readable_errors
 
 commands = typer.Typer()
@@ -112,12 +112,12 @@ def walk(
 
 
 def _sweep(options: Options) -> None:
-    settings, files, plan = _planned(options)
+    settings, plan = _planned(options)
     with closing(_results(options, settings, plan)) as file:
         study = Study(plan, file, _screen())
         interrupted = False
         try:
-            with interruptible(), _crew(options, plan, files, rounds=1) as crew:
+            with interruptible(), _crew(options, plan, rounds=1) as crew:
                 study.run(crew, SWEEP_FOLD, None, "playing sets")
         except KeyboardInterrupt:
             interrupted = True
@@ -137,7 +137,7 @@ def _sweep(options: Options) -> None:
 
 
 def _walk(options: Options) -> None:
-    settings, files, plan = _planned(options)
+    settings, plan = _planned(options)
     rounds = folds(
         plan.ground.days(), train=options.train, test=options.test, anchored=options.anchored
     )
@@ -145,7 +145,7 @@ def _walk(options: Options) -> None:
     with closing(_results(options, settings, plan)) as file:
         study = Study(plan, file, _screen())
         try:
-            with interruptible(), _crew(options, plan, files, rounds=len(rounds)) as crew:
+            with interruptible(), _crew(options, plan, rounds=len(rounds)) as crew:
 
                 def optimise(fold: Fold) -> list[Result]:
                     title = f"fold {fold.number} of {len(rounds)}"
@@ -170,7 +170,7 @@ def _walk(options: Options) -> None:
     _leave(study, options, interrupted=walked is None)
 
 
-def _planned(options: Options) -> tuple[Settings, Sequence[StrategyFile], Plan]:
+def _planned(options: Options) -> tuple[Settings, Plan]:
     """Everything that can be wrong with the order shows here, before any work is done."""
     require_metric(options.metric)
     method, count = options.method()
@@ -195,14 +195,14 @@ def _planned(options: Options) -> tuple[Settings, Sequence[StrategyFile], Plan]:
             initial_capital=capital,
         )
     )
-    ground = asyncio.run(load_ground(market.terms, order, options.param))
+    ground = asyncio.run(load_ground(market.terms, order, options.param, files))
     rounds: dict[str, Any] = {}
     if options.train:
         rounds = {name: getattr(options, name) for name in ("train", "test", "anchored")}
     params = tuple(options.param)
     plan = Plan(order, ground, method, count, options.metric, options.seed, params, rounds)
     plan.search(())
-    return settings, files, plan
+    return settings, plan
 
 
 def _results(options: Options, settings: Settings, plan: Plan) -> TrialFile:
@@ -210,12 +210,10 @@ def _results(options: Options, settings: Settings, plan: Plan) -> TrialFile:
     return TrialFile(folder / "trials.jsonl", plan.identity(), resume=options.resume)
 
 
-def _crew(
-    options: Options, plan: Plan, files: Sequence[StrategyFile], *, rounds: int
-) -> AbstractContextManager[Players]:
+def _crew(options: Options, plan: Plan, *, rounds: int) -> AbstractContextManager[Players]:
     sets = plan.search(()).count * rounds
     count = worker_count(options.workers, options.address, plan.ground, sets)
-    return players(plan.ground, count, options.address, files)
+    return players(plan.ground, count, options.address)
 
 
 def _screen() -> Console:

@@ -83,15 +83,6 @@ def kinds_of(file: StrategyFile) -> tuple[str, ...]:
     return tuple(k for k in known_kinds() if strategy_class(k).__module__ == file.module)
 
 
-def setup_hook(files: Sequence[StrategyFile]) -> Callable[[], None]:
-    """What a new worker process calls first, so that whatever runs in it knows the strategies."""
-
-    def load_strategies() -> None:
-        load_plugins(files)
-
-    return load_strategies
-
-
 def _load_file(file: StrategyFile) -> None:
     loaded = _FILES.get(file.path)
     if loaded == file.module:

@@ -19,7 +19,7 @@ from hftray.backtest.players import Alone, Player, Players, explore
 from hftray.backtest.search import Method, Search
 from hftray.backtest.sweep import Ground, Result, ranked
 from hftray.commands.study import ray_cluster
-from hftray.core.errors import NotFound
+from hftray.core.errors import NotFound, RetryError
 
 PARAMS = ("ma_crossover.short_period=5:14", "exits.trailing_stop_percent=0.5:1.5:0.25")
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not know this file
@@ -46,6 +46,11 @@ class Recorded(Player):
 class Refusing(Player):
     def __call__(self, window: Any, sets: Any) -> Any:
         raise NotFound("no such thing")
+
+
+class Deadly(Player):
+    def __call__(self, window: Any, sets: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +142,10 @@ def test_a_strategy_of_ones_own_is_swept_on_every_worker(tmp_path: Path) -> None
         answers.append(json.loads(run.stdout))
     assert answers[0]["best"] == answers[1]["best"]
     assert len({best["figures"]["net_pnl"] for best in answers[0]["best"]}) > 1
+
+
+def test_sets_that_kill_every_worker_end_the_sweep(two_cores: None) -> None:
+    workers = Workers(Deadly, 1, ground(*PARAMS, days=4))
+    workers.submit(None, [{}])
+    with pytest.raises(RetryError, match="a worker died"):
+        workers.take()

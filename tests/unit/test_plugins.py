@@ -122,9 +122,9 @@ def test_a_file_reaches_a_process_that_cannot_read_it(example: Path) -> None:
     example.unlink()
     program = (
         "import pickle, sys\n"
-        "from hftray.strategies.plugins import setup_hook\n"
+        "from hftray.strategies.plugins import load_plugins\n"
         "files, voter = pickle.loads(sys.stdin.buffer.read())\n"
-        "setup_hook(files)()\n"
+        "load_plugins(files)\n"
         "print(pickle.loads(voter).parameters.period)\n"
     )
     done = subprocess.run(
