@@ -15,6 +15,7 @@ from system import paired, started
 
 from hftray import wiring
 from hftray.actors import handles
+from hftray.actors.outbox import Outbox
 from hftray.actors.scan import Scanner
 
 
@@ -38,12 +39,12 @@ def main() -> None:
             feed=feed,
             broker=handles.BrokerHandle(),
             risk=handles.RiskHandle(),
-            ledger=ledger,
             symbols={s: handles.SymbolHandle(handles.symbol_actor(s)) for s in names},
-            run_id=run.run_id,
+            outbox=Outbox(ledger, run.run_id, settings.engine.equity_interval),
             history=settings.signals.candle_buffer,
-            equity_interval=settings.engine.equity_interval,
             timeout=settings.engine.scan_timeout,
+            tolerance=settings.feed.future_tolerance_seconds,
+            pause=lambda batch: 0.0,
         )
         bare = [ray.remote(num_cpus=0)(Bare).remote() for _ in names]
         ready = False
