@@ -15,6 +15,7 @@ from rich.markup import escape
 from hftray import __version__, launch, remote
 from hftray.commands import backtest, check, note, sweep
 from hftray.core.errors import RetryError, StopError
+from hftray.core.session import IST
 from hftray.layers import DEFAULTS
 from hftray.remote import require_running
 from hftray.settings import Settings
@@ -149,7 +150,7 @@ async def _print_scans(system: launch.System) -> None:
 def scan_line(status: dict[str, Any]) -> str:
     """One scan in one line."""
     moment = status["session"]["market_time"]
-    when = moment.astimezone(launch.IST).strftime("%Y-%m-%d %H:%M:%S") if moment else "—"
+    when = moment.astimezone(IST).strftime("%Y-%m-%d %H:%M:%S") if moment else "—"
     parts = [
         when,
         f"scan {status['scans']}",

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from hftray.core.errors import ConfigError, RetryError, StopError, UnknownOutcome
-from hftray.core.session import IST as IST
 from hftray.settings import Settings
 
 if TYPE_CHECKING:

@@ -113,7 +113,7 @@ class SymbolShell:
                 log.warning("step not finished", symbol=self.symbol, reason=trouble)
                 if step.candle and self._engine.candles.last_time() != step.candle.time:
                     self._warm = False  # the candle was not taken and will not come again
-            except Exception:
+            except Exception:  # a fault of our own: whoever asks sees it, and it is recovered from
                 self._unknown = True
                 raise
             return self._report(trouble or self._roster_fault)

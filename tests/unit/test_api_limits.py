@@ -253,7 +253,7 @@ FAULTS: list[Callable[[str], Exception]] = [RuntimeError, KeyError, OSError, Ass
 async def test_a_route_that_raises_tells_nothing_of_it(
     world: World, path: str, fault: Callable[[str], Exception]
 ) -> None:
-    world.desk.failure = fault("postgresql://u:hunter2@db and /root/source.py")
+    world.desk.failure = fault("postgresql://u:hunter2@db and hftray/source.py")
     answer: httpx.Response = await world.client.get(path)
     check_problem(answer, 500)
     for word in ("hunter2", "postgresql", "source", "Traceback", 'File "', fault.__name__):
