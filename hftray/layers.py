@@ -24,11 +24,18 @@ ENVIRONMENT = {
     "INITIAL_CAPITAL": "initial_capital",
     "GROWW_API_KEY": "groww.api_key",
     "GROWW_API_SECRET": "groww.api_secret",
+    "GROWW_TOTP_SECRET": "groww.totp_secret",
     "HFTRAY_API_TOKEN": "server.api_token",
     "HFTRAY_DATA_DIR": "storage.data_dir",
     "HFTRAY_SECRET_KEY": "storage.secret_key",
 }
-ENVIRONMENT_ONLY = ("groww.api_key", "groww.api_secret", "server.api_token", "storage.secret_key")
+ENVIRONMENT_ONLY = (
+    "groww.api_key",
+    "groww.api_secret",
+    "groww.totp_secret",
+    "server.api_token",
+    "storage.secret_key",
+)
 
 
 DEFAULTS = "config/hftray.yaml"

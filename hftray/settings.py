@@ -143,10 +143,33 @@ class StorageSection(Section):
 
 
 class GrowwSection(Section):
-    """Broker credentials; from the environment only."""
+    """The broker: where it answers, how it is spoken to, what guards a position there.
+
+    The credentials come from the environment only.
+    """
 
     api_key: SecretStr | None = None
     api_secret: SecretStr | None = None
+    totp_secret: SecretStr | None = None
+    base_url: str
+    instruments_url: str
+    stream_url: str
+    stream: Literal["auto", "off"]
+    timeout_seconds: float = Field(gt=0, le=120)
+    candle_patience: float = Field(ge=0, le=120)
+    exit_band_percent: Decimal = Field(gt=0, le=20)
+    lookup_patience: float = Field(ge=1, le=3600)
+    guard: bool
+    guard_band_percent: Decimal = Field(gt=0, le=20)
+    guard_step_percent: Decimal = Field(ge=0, le=5)
+    orders_per_second: int = Field(ge=1, le=10)
+    orders_per_minute: int = Field(ge=1, le=250)
+    live_data_per_second: int = Field(ge=1, le=10_000)
+    live_data_per_minute: int = Field(ge=1, le=100_000)
+    non_trading_per_second: int = Field(ge=1, le=10_000)
+    non_trading_per_minute: int = Field(ge=1, le=100_000)
+    historical_per_second: int = Field(ge=1, le=10_000)
+    historical_per_minute: int = Field(ge=1, le=100_000)
 
 
 class Settings(Section):
@@ -166,7 +189,7 @@ class Settings(Section):
     strategies: StrategySection
     server: ServerSection
     storage: StorageSection
-    groww: GrowwSection = GrowwSection()
+    groww: GrowwSection
 
     @field_validator("symbols")
     @classmethod
