@@ -13,7 +13,7 @@ import asyncio
 import ray
 from system import paired, started
 
-from hftray import wiring
+from hftray import venues
 from hftray.actors import handles
 from hftray.actors.outbox import Outbox
 from hftray.actors.scan import Scanner
@@ -33,7 +33,7 @@ def main() -> None:
     with started() as (plan, run):
         settings = plan.settings
         ledger = handles.LedgerHandle()
-        feed = wiring.build_feed(settings, plan.start_day)
+        feed = venues.build_feed(settings, plan.start_day)
         names = list(plan.instruments)
         scanner = Scanner(
             feed=feed,

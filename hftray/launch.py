@@ -26,7 +26,8 @@ from hftray.settings import Settings
 if TYPE_CHECKING:
     from hftray.actors.handles import EngineHandle
     from hftray.core.ledger import RunInfo
-    from hftray.wiring import BuildBroker, Plan
+    from hftray.venues import BuildBroker
+    from hftray.wiring import Plan
 
 Progress = Callable[[str], None]
 
@@ -181,7 +182,7 @@ class System:
 
     def prepare(self, *, serve_api: bool) -> "tuple[Plan, RunInfo]":
         """Bring everything up without scanning."""
-        from hftray import wiring
+        from hftray import venues, wiring
         from hftray.actors import handles
 
         settings = self._settings
@@ -193,7 +194,7 @@ class System:
         self.say(f"starting {len(plan.instruments) + 4} actors")
         wiring.require_free_cluster()  # before anything here could remove another's actors
         self._undo.callback(self._remove_actors)
-        build_broker = self._build_broker or wiring.build_broker
+        build_broker = self._build_broker or venues.build_broker
         run = asyncio.run(wiring.start_actors(plan, build_broker))
         if serve_api:
             self._serve(plan)

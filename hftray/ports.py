@@ -23,6 +23,7 @@ from hftray.core.orders import (
 )
 from hftray.core.position import Position
 from hftray.core.session import TradingSession
+from hftray.ports_source import MarketSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,20 @@ class Broker(Protocol):
     async def close(self) -> None:
         """Release files and connections."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Venue:
+    """Where a run trades, and where its prices come from when they come from a broker."""
+
+    broker: Broker
+    source: MarketSource | None = None
+
+    async def close(self) -> None:
+        """Release files and connections of both."""
+        await self.broker.close()
+        if self.source is not None:
+            await self.source.close()
 
 
 class Ledger(Protocol):

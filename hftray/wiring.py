@@ -5,11 +5,11 @@ should load only what it needs.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,21 +26,17 @@ from hftray.core.market import Instrument
 from hftray.core.risk import RiskBook
 from hftray.core.session import IST
 from hftray.layers import default_file, read_yaml
-from hftray.ports import Broker, Feed, Ledger
+from hftray.ports import Ledger
 from hftray.settings import Settings
 from hftray.strategies.plugins import StrategyFile, load_plugins, read_plugins
+from hftray.venues import BuildBroker, build_broker, build_feed, venue_of_run
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from hftray.adapters.calendar import SessionCalendar
-    from hftray.adapters.instruments import Listings
     from hftray.backtest.runner import Terms
     from hftray.core.charges import ChargeSchedule
     from hftray.storage.catalog import Catalog
-
-
-BuildBroker = Callable[[Settings, Mapping[str, Instrument], str], Broker]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,69 +99,6 @@ async def plan(settings: Settings, *, any_symbols: bool = False) -> Plan:
         )
     chosen = {symbol: known[symbol] for symbol in wanted}
     return Plan(settings, chosen, start_day, feed.interval, files)
-
-
-def build_feed(settings: Settings, start_day: date) -> Feed:
-    """The market of the mode."""
-    listings, calendar = exchange_tables()
-    rules = settings.trading_rules().session
-    if settings.effective_mode == "replay":
-        from hftray.adapters.replay import ReplayFeed
-
-        chosen = settings.replay
-        if chosen.data is None:
-            raise StopError("replay.data is not set")
-        return ReplayFeed(
-            chosen.data,
-            listings,
-            calendar,
-            rules=rules,
-            candle_minutes=settings.signals.candle_minutes,
-            strict=chosen.strict,
-            from_day=chosen.from_day,
-            to_day=chosen.to_day,
-            common_sessions=chosen.common_sessions,
-        )
-    from hftray.adapters.simulated_market import SimulatedFeed
-
-    return SimulatedFeed(
-        listings,
-        calendar,
-        seed=settings.simulation.seed,
-        start_day=start_day,
-        rules=rules,
-        candle_minutes=settings.signals.candle_minutes,
-        ticks_per_candle=settings.simulation.ticks_per_candle,
-    )
-
-
-@cache
-def exchange_tables() -> tuple["Listings", "SessionCalendar"]:
-    """Shares and hours, from config/; read once a process, for it takes a fifth of a second."""
-    from hftray.adapters.calendar import SessionCalendar
-    from hftray.adapters.instruments import Listings
-
-    return (
-        Listings.from_mapping(read_yaml(default_file("instruments.yaml"))),
-        SessionCalendar.from_mapping(read_yaml(default_file("sessions.yaml"))),
-    )
-
-
-def build_broker(
-    settings: Settings, instruments: Mapping[str, Instrument], book_name: str
-) -> Broker:
-    """The simulated exchange; its book is a file of the data directory."""
-    from hftray.adapters.simulated_exchange import SimulatedExchange
-
-    chosen = settings.simulation
-    return SimulatedExchange(
-        settings.storage.data_dir / book_name,
-        instruments,
-        slippage_bps=chosen.slippage_bps,
-        reject_rate=chosen.reject_rate,
-        partial_fill_rate=chosen.partial_fill_rate,
-        seed=chosen.seed,
-    )
 
 
 def build_ledger(database_url: str, directory: Path, max_events: int) -> Ledger:
@@ -277,8 +210,8 @@ async def start_actors(chosen: Plan, build_broker: BuildBroker = build_broker) -
     heartbeat = settings.engine.heartbeat_timeout
     handles.create(handles.RISK, RiskShell, run, book, ledger, heartbeat_timeout=heartbeat)
     books = book_name(chosen, identity)
-    exchange = partial(broker_of_run, build_broker, settings, chosen.instruments, books)
-    handles.create(handles.BROKER, BrokerShell, exchange, run, ledger)
+    venue = partial(venue_of_run, build_broker, settings, chosen.instruments, books)
+    handles.create(handles.BROKER, BrokerShell, venue, run, ledger)
     symbols = {}
     for symbol, instrument in chosen.instruments.items():
         name = handles.symbol_actor(symbol)
@@ -310,17 +243,6 @@ async def require_symbols_of_positions(chosen: Plan, ledger: Ledger, run: RunInf
             f"symbols: run {run.run_id} holds positions in {', '.join(left_alone)}; "
             "add them to the symbols so that they stay guarded"
         )
-
-
-def broker_of_run(
-    build: BuildBroker,
-    settings: Settings,
-    instruments: Mapping[str, Instrument],
-    books: str,
-    run: RunInfo,
-) -> Broker:
-    """The broker of one account; accounts share no book, as two clients of a broker share none."""
-    return build(settings, instruments, f"{books}-{run.run_id}.sqlite")
 
 
 def book_name(chosen: Plan, database_identity: str) -> str:

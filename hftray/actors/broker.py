@@ -1,30 +1,37 @@
-"""The broker actor: the one process that talks to the exchange, for the account that trades now."""
+"""The broker actor: the one process that talks to the exchange, for the account that trades now.
 
-from collections.abc import Callable
+With a real broker all traffic leaves from here, prices included: one token, one address, one count
+of the calls that its limits allow.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from hftray import observe
-from hftray.core.errors import BrokerUnavailable, RetryError
+from hftray.core.errors import BrokerUnavailable, RetryError, StopError
 from hftray.core.ledger import RunInfo
+from hftray.core.market import Candle, Instrument
 from hftray.core.orders import BrokerPosition, Order, OrderReport
-from hftray.ports import Broker, Ledger, MarketBatch
+from hftray.ports import Broker, Ledger, MarketBatch, Venue
+from hftray.ports_source import MarketSource, Quote
 
 
 class BrokerShell:
-    """A Broker adapter behind an actor; built inside the process that uses it, for one run."""
+    """The adapters of one run behind an actor; built inside the process that uses them."""
 
-    def __init__(self, build: Callable[[RunInfo], Broker], run: RunInfo, ledger: Ledger) -> None:
+    def __init__(self, build: Callable[[RunInfo], Venue], run: RunInfo, ledger: Ledger) -> None:
         observe.configure()
         self._build = build
         self._run = run
         self._ledger = ledger
-        self._adapter: Broker | None = None
+        self._venue: Venue | None = None
 
     async def use_run(self, run: RunInfo) -> None:
         """Change to another account."""
-        if self._adapter is not None:
-            await self._adapter.close()
-        self._run, self._adapter = run, self._build(run)
+        if self._venue is not None:
+            await self._venue.close()
+        self._run, self._venue = run, self._build(run)
 
     async def place(self, order: Order) -> OrderReport:
         """Send the order once; a known reference returns the order that exists."""
@@ -58,21 +65,54 @@ class BrokerShell:
         """Reports that changed with this step of the market."""
         return await (await self._broker()).on_market(batch)
 
+    # Prices, where they come from the broker
+
+    async def market_time(self) -> datetime:
+        """The present moment by the exchange's clock."""
+        return await (await self._source()).market_time()
+
+    async def instruments(self) -> dict[str, Instrument]:
+        """Every symbol that can be traded."""
+        return await (await self._source()).instruments()
+
+    async def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """The newest price of each symbol."""
+        return await (await self._source()).quotes(symbols)
+
+    async def candles(
+        self, symbol: str, first: datetime, before: datetime, minutes: int
+    ) -> list[Candle]:
+        """The exchange's own candles."""
+        return await (await self._source()).candles(symbol, first, before, minutes)
+
     async def close(self) -> None:
         """Release files and connections."""
-        if self._adapter is not None:
-            await self._adapter.close()
+        if self._venue is not None:
+            await self._venue.close()
 
     async def status(self) -> dict[str, Any]:
         """Whether the process answers."""
-        return {"broker": type(self._adapter).__name__, "run_id": self._run.run_id}
+        venue = self._venue
+        return {
+            "broker": type(venue.broker).__name__ if venue else "NoneType",
+            "run_id": self._run.run_id,
+        }
 
     async def _broker(self) -> Broker:
-        if self._adapter is None:
+        return (await self._present()).broker
+
+    async def _source(self) -> MarketSource:
+        source = (await self._present()).source
+        if source is None:
+            raise StopError(f"mode {self._run.mode}: prices do not come from a broker")
+        return source
+
+    async def _present(self) -> Venue:
+        if self._venue is None:
             # After a restart the constructor's run may be history: another user may trade now,
             # and in another account's book no order of this one would be found.
             current = await self._ledger.current_run(self._run.mode, self._run.source)
-            if self._adapter is None:  # not even by another call meanwhile
+            if self._venue is None:  # not even by another call meanwhile
                 self._run = current or self._run
-                self._adapter = self._build(self._run)
-        return self._adapter
+                self._venue = self._build(self._run)
+        return self._venue

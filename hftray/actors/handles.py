@@ -25,7 +25,7 @@ from hftray.core.errors import (
     UnknownOutcome,
 )
 from hftray.core.ledger import LedgerEvent, LedgerHealth, RunInfo, RunState
-from hftray.core.market import Candle
+from hftray.core.market import Candle, Instrument
 from hftray.core.orders import (
     Approval,
     BrokerPosition,
@@ -38,6 +38,7 @@ from hftray.core.position import Position
 from hftray.core.risk_view import RiskView
 from hftray.observe import logger
 from hftray.ports import MarketBatch
+from hftray.ports_source import Quote
 
 log = logger("handles")
 
@@ -272,6 +273,34 @@ class BrokerHandle(Named):
     async def close(self) -> None:
         """Release files and connections."""
         await self.ask("close")
+
+
+class SourceHandle(Named):
+    """ports_source.MarketSource over the broker actor."""
+
+    def __init__(self) -> None:
+        super().__init__(BROKER)
+
+    async def market_time(self) -> datetime:
+        """The present moment by the exchange's clock."""
+        return await self.ask("market_time")
+
+    async def instruments(self) -> dict[str, Instrument]:
+        """Every symbol that can be traded."""
+        return await self.ask("instruments", patience=START_TIMEOUT)
+
+    async def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
+        """The newest price of each symbol."""
+        return await self.ask("quotes", list(symbols))
+
+    async def candles(
+        self, symbol: str, first: datetime, before: datetime, minutes: int
+    ) -> list[Candle]:
+        """The exchange's own candles."""
+        return await self.ask("candles", symbol, first, before, minutes, patience=START_TIMEOUT)
+
+    async def close(self) -> None:
+        """The connection is the broker actor's and stays open."""
 
 
 class SymbolHandle(Named):

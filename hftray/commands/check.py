@@ -190,7 +190,7 @@ def sample(settings: Settings, path: Path | None, symbol: str | None, count: int
 
 
 def _simulated(settings: Settings, symbol: str | None, count: int) -> Candles:
-    from hftray.wiring import build_feed
+    from hftray.venues import build_feed
 
     feed = build_feed(settings, settings.simulation.start_day or SIMULATED_UNTIL)
     name = symbol.upper() if symbol else settings.symbols[0]

@@ -31,7 +31,7 @@ from hftray.core.risk import RiskBook
 from hftray.core.risk_view import RiskState
 from hftray.core.rules import SignalRules, TradingRules
 from hftray.core.session import SessionRules, TradingSession
-from hftray.ports import MarketBatch
+from hftray.ports import MarketBatch, Venue
 from hftray.strategies.defaults import default_strategies
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -183,7 +183,7 @@ class Market:
         self.ledger = FaultyLedger(self.roster)
         self.run = await self.ledger.open_run("simulation", "seed", "default", Decimal(100_000))
         self.books: dict[int, SimulatedExchange] = {}
-        self.broker = Faulty(BrokerShell(self.exchange_of, self.run, self.ledger))
+        self.broker = Faulty(BrokerShell(self.venue_of, self.run, self.ledger))
         self.desk = RiskShell(self.run, self.build_book, self.ledger)
         self.risk = Faulty(self.desk)
         self.shells = {
@@ -191,6 +191,9 @@ class Market:
             for name, share in self.instruments.items()
         }
         return self
+
+    def venue_of(self, run: RunInfo) -> Venue:
+        return Venue(self.exchange_of(run))
 
     def exchange_of(self, run: RunInfo) -> SimulatedExchange:
         if run.run_id not in self.books:
