@@ -1,0 +1,1 @@
+"""Groww over its REST API: one connection, the prices it serves, the orders it takes."""
