@@ -9,34 +9,15 @@ says so. It imports pandas, so nothing in `core` may import this module.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
-from typing import Any, Literal, Self, cast
+from typing import Any, Self
 
+from hftray.adapters.session_table import Hours, SessionTable
 from hftray.core.errors import ConfigError
 from hftray.core.market import Instrument
 from hftray.core.session import IST, SessionRules, TradingSession, trading_session
 
-Group = Literal["all", "derivatives"]
-
-_KEYS = {"hours", "special_sessions", "closures", "holidays"}
 # Longer than any run of closed days; a search that goes on means the data closes every day.
 _LONGEST_BREAK = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Hours:
-    """Opening and closing time of the continuous session, IST."""
-
-    opens: time
-    closes: time
-
-
-@dataclass(frozen=True, slots=True)
-class HoursChange:
-    """Hours that hold from a day on, for a group of shares."""
-
-    since: date
-    group: Group
-    hours: Hours
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,36 +55,15 @@ class SessionCalendar:
     def __init__(
         self,
         known: KnownDays,
-        changes: list[HoursChange],
-        special: Mapping[date, Hours],
-        closed: frozenset[date],
+        table: SessionTable,
     ) -> None:
         self._known = known
-        self._changes = sorted(changes, key=lambda change: change.since)
-        self._special = dict(special)
-        self._closed = closed
+        self._table = table
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], known: KnownDays | None = None) -> Self:
         """From the content of sessions.yaml; ConfigError names the key that is wrong."""
-        for key in data:
-            if key not in _KEYS:
-                raise ConfigError(
-                    f"sessions.{key}: unknown key; allowed are {', '.join(sorted(_KEYS))}"
-                )
-        changes = [_read_change(row, where) for row, where in _rows(data, "hours")]
-        if not any(change.group == "all" for change in changes):
-            raise ConfigError("sessions.hours: needs at least one line with group: all")
-        special = {
-            _read_day(row, "day", where): _read_hours(row, where)
-            for row, where in _rows(data, "special_sessions", {"day", "opens", "closes"})
-        }
-        closed = frozenset(
-            _as_day(day, f"sessions.{key}[{index}]")
-            for key in ("closures", "holidays")
-            for index, day in enumerate(data.get(key) or ())
-        )
-        return cls(known or published_days(), changes, special, closed)
+        return cls(known or published_days(), SessionTable.from_mapping(data))
 
     @property
     def horizon(self) -> date:
@@ -121,9 +81,9 @@ class SessionCalendar:
 
     def is_session(self, day: date) -> bool:
         """Whether anything trades on that day. False before the first known hours."""
-        if day in self._special:
+        if day in self._table.special:
             return True
-        if day in self._closed or day < self._known.first:
+        if day in self._table.closed or day < self._known.first:
             return False
         if day <= self._known.last:
             return day in self._known.sessions
@@ -136,7 +96,14 @@ class SessionCalendar:
         hours = self._hours(day, instrument)
         if hours is None:
             return None
-        return trading_session(day, _at(day, hours.opens), _at(day, hours.closes), rules)
+        flat_by = self._table.flat_by(day, derivatives=instrument.derivatives)
+        return trading_session(
+            day,
+            _at(day, hours.opens),
+            _at(day, hours.closes),
+            rules,
+            flat_by=None if flat_by is None else _at(day, flat_by),
+        )
 
     def next_session_day(self, after: date) -> date:
         """The first trading day later than `after`."""
@@ -165,14 +132,7 @@ class SessionCalendar:
     def _hours(self, day: date, instrument: Instrument) -> Hours | None:
         if not self.is_session(day):
             return None
-        if day in self._special:
-            return self._special[day]
-        fitting = [
-            change.hours
-            for change in self._changes
-            if change.since <= day and (change.group == "all" or instrument.derivatives)
-        ]
-        return fitting[-1] if fitting else None
+        return self._table.hours(day, derivatives=instrument.derivatives)
 
     def _search(self, day: date, *, step: int) -> date:
         start = day
@@ -185,52 +145,3 @@ class SessionCalendar:
 
 def _at(day: date, moment: time) -> datetime:
     return datetime.combine(day, moment, tzinfo=IST)
-
-
-def _rows(
-    data: Mapping[str, Any], key: str, fields: set[str] | None = None
-) -> list[tuple[Mapping[str, Any], str]]:
-    wanted = fields or {"from", "group", "opens", "closes"}
-    rows = []
-    for index, row in enumerate(data.get(key) or ()):
-        where = f"sessions.{key}[{index}]"
-        if not isinstance(row, Mapping) or set(row) != wanted:
-            raise ConfigError(f"{where}: needs exactly the keys {', '.join(sorted(wanted))}")
-        rows.append((row, where))
-    return rows
-
-
-def _read_change(row: Mapping[str, Any], where: str) -> HoursChange:
-    if row["group"] not in ("all", "derivatives"):
-        raise ConfigError(f"{where}.group: {row['group']!r} is neither 'all' nor 'derivatives'")
-    since = _read_day(row, "from", where)
-    return HoursChange(since, cast(Group, row["group"]), _read_hours(row, where))
-
-
-def _read_hours(row: Mapping[str, Any], where: str) -> Hours:
-    opens, closes = (_read_time(row, key, where) for key in ("opens", "closes"))
-    if opens >= closes:
-        raise ConfigError(f"{where}.closes: {closes:%H:%M} is not after {opens:%H:%M}")
-    return Hours(opens, closes)
-
-
-def _read_time(row: Mapping[str, Any], key: str, where: str) -> time:
-    try:
-        return time.fromisoformat(row[key])
-    except (TypeError, ValueError):
-        raise ConfigError(
-            f'{where}.{key}: {row[key]!r} is not a time such as "09:15" (in quotes)'
-        ) from None
-
-
-def _read_day(row: Mapping[str, Any], key: str, where: str) -> date:
-    return _as_day(row[key], f"{where}.{key}")
-
-
-def _as_day(value: object, where: str) -> date:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return value
-    try:
-        return date.fromisoformat(str(value))
-    except ValueError:
-        raise ConfigError(f"{where}: {value!r} is not a day such as 2027-01-26") from None

@@ -37,14 +37,27 @@ class TradingSession:
 
 
 def trading_session(
-    day: date, opens: datetime, closes: datetime, rules: SessionRules
+    day: date,
+    opens: datetime,
+    closes: datetime,
+    rules: SessionRules,
+    *,
+    flat_by: datetime | None = None,
 ) -> TradingSession:
-    """Build the day from its hours; short special sessions keep at least their first minute."""
+    """Build the day from its hours; short special sessions keep at least their first minute.
+
+    `flat_by`: when positions must begin to go at the latest, whatever the rules say (before the
+    broker closes them itself); no entry is made after that either.
+    """
     first = opens + timedelta(minutes=1)
+    square_off = closes - timedelta(minutes=rules.square_off_minutes)
+    last_entry = closes - timedelta(minutes=rules.no_entry_minutes)
+    if flat_by is not None:
+        square_off, last_entry = min(square_off, flat_by), min(last_entry, flat_by)
     return TradingSession(
         day=day,
         opens=opens,
         closes=closes,
-        entry_until=max(first, closes - timedelta(minutes=rules.no_entry_minutes)),
-        square_off_at=max(first, closes - timedelta(minutes=rules.square_off_minutes)),
+        entry_until=max(first, last_entry),
+        square_off_at=max(first, square_off),
     )

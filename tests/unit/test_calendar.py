@@ -38,20 +38,37 @@ def ist(*when: int) -> datetime:
 
 
 @pytest.mark.parametrize(
-    ("day", "share", "closes"),
+    ("day", "share", "closes", "square_off"),
     [
-        (date(2026, 7, 31), TCS, (15, 30)),
-        (date(2026, 8, 3), TCS, (15, 15)),
-        (date(2026, 8, 3), SMALL, (15, 30)),
-        (date(2024, 3, 1), TCS, (15, 30)),
+        (date(2026, 7, 31), TCS, (15, 30), (15, 20)),
+        (date(2026, 8, 3), TCS, (15, 15), (15, 0)),
+        (date(2026, 8, 3), SMALL, (15, 30), (15, 5)),
+        (date(2024, 3, 1), TCS, (15, 30), (15, 20)),
     ],
 )
-def test_the_close_depends_on_the_date_and_on_derivatives(day, share, closes):
+def test_the_end_of_a_day_depends_on_the_date_and_on_derivatives(day, share, closes, square_off):
     session = shipped().session(day, share, SessionRules())
     assert session is not None
     assert (session.opens.hour, session.opens.minute) == (9, 15)
     assert (session.closes.hour, session.closes.minute) == closes
-    assert session.square_off_at == session.closes - timedelta(minutes=10)
+    assert (session.square_off_at.hour, session.square_off_at.minute) == square_off
+    assert session.entry_until == session.closes - timedelta(minutes=30)
+
+
+def test_positions_go_before_the_broker_takes_them_and_nothing_is_entered_after():
+    rules = SessionRules(no_entry_minutes=0, square_off_minutes=0)
+    session = shipped().session(date(2026, 8, 3), TCS, rules)
+    assert session is not None
+    assert session.square_off_at == session.entry_until == ist(2026, 8, 3, 15, 0)
+
+
+def test_a_special_session_has_its_own_end():
+    muhurat = {"day": date(2026, 1, 3), "opens": "18:00", "closes": "19:00"}
+    early = {"from": date(2020, 1, 1), "group": "all", "at": "15:00"}
+    calendar = calendar_of(special_sessions=[muhurat], square_off=[early])
+    session = calendar.session(date(2026, 1, 3), TCS, SessionRules())
+    assert session is not None
+    assert session.square_off_at == ist(2026, 1, 3, 18, 50)
 
 
 def test_weekends_and_holidays_have_no_session():
@@ -104,6 +121,10 @@ def test_a_closure_in_the_file_beats_the_published_calendar():
     ("data", "names"),
     [
         ({"hollidays": []}, "sessions.hollidays"),
+        (
+            {"square_off": [{"from": "2026-01-01", "group": "all", "at": 1500}]},
+            r"square_off\[0\].at",
+        ),
         ({"closures": ["soon"]}, r"sessions.closures\[0\]"),
         ({"special_sessions": [{"day": date(2026, 1, 3), "opens": "09:15"}]}, r"sessions\[0\]"),
         (
