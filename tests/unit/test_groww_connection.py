@@ -245,9 +245,9 @@ def test_a_connection_for_paper_sends_nothing_to_order_paths(path: str) -> None:
             await connection.get(path, category=Category.NON_TRADING)
         # Code that goes round the connection's own methods is stopped before the network.
         with pytest.raises(AccessDenied, match="only read"):
-            await connection._http.request("POST", path, json={})
+            await connection._sender._http.request("POST", path, json={})
         with pytest.raises(AccessDenied, match="only read"):
-            await connection._http.request("POST", f"/live-data/..{path}", json={})
+            await connection._sender._http.request("POST", f"/live-data/..{path}", json={})
 
     run(scene())
     assert groww.seen == []
@@ -302,7 +302,7 @@ def test_no_secret_is_told_to_anyone(caplog: pytest.LogCaptureFixture) -> None:
                 told.append(repr(error.__cause__) + repr(vars(error.__cause__ or error)))
                 told.extend([str(error), repr(error), repr(vars(error))])
             told.extend([repr(connection), repr(connection._session), repr(vars(connection))])
-            told.append(repr(vars(connection._session)))
+            told.append(repr(vars(connection._session)) + repr(vars(connection._sender)))
             await connection.close()
 
     run(scene())

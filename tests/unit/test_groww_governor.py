@@ -10,14 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from virtual_time import now, run
 
-from hftray.adapters.groww.governor import (
-    AUTHENTICATION_LIMITS,
-    HARD_ORDER_LIMIT,
-    Category,
-    Governor,
-    Limit,
-    Urgency,
-)
+from hftray.adapters.groww.governor import Category, Governor, Limit, Urgency
+from hftray.adapters.groww.limits import AUTHENTICATION_LIMITS, HARD_ORDER_LIMIT
 from hftray.adapters.groww.options import GrowwOptions
 from hftray.core.errors import BrokerUnavailable
 
