@@ -116,6 +116,17 @@ class Broker(Protocol):
         """Withdraw what is not filled; a finished order is returned as it is. NotFound."""
         ...
 
+    async def amend(
+        self, reference: str, *, trigger: Decimal, limit_price: Decimal | None
+    ) -> OrderReport:
+        """Move a stop order that rests to another trigger and limit.
+
+        One that stands there already, has triggered or has ended is returned as it is; the report's
+        `trigger` says where it stands. OrderRejected (it stands where it stood, or is no stop
+        order), BrokerUnavailable (certainly not moved), UnknownOutcome or NotFound.
+        """
+        ...
+
     async def report(self, reference: str) -> OrderReport | None:
         """Look an order up; None when the broker has not seen the reference so far."""
         ...

@@ -6,6 +6,7 @@ of the calls that its limits allow.
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from hftray import observe
@@ -35,15 +36,18 @@ class BrokerShell:
 
     async def place(self, order: Order) -> OrderReport:
         """Send the order once; a known reference returns the order that exists."""
-        try:
-            broker = await self._broker()
-        except RetryError as error:
-            raise BrokerUnavailable(str(error)) from error
-        return await broker.place(order)
+        return await (await self._reachable()).place(order)
 
     async def cancel(self, reference: str) -> OrderReport:
         """Withdraw what is not filled."""
         return await (await self._broker()).cancel(reference)
+
+    async def amend(
+        self, reference: str, trigger: Decimal, limit_price: Decimal | None
+    ) -> OrderReport:
+        """Move a stop order that rests to another trigger."""
+        broker = await self._reachable()
+        return await broker.amend(reference, trigger=trigger, limit_price=limit_price)
 
     async def report(self, reference: str) -> OrderReport | None:
         """Look an order up."""
@@ -97,6 +101,12 @@ class BrokerShell:
             "broker": type(venue.broker).__name__ if venue else "NoneType",
             "run_id": self._run.run_id,
         }
+
+    async def _reachable(self) -> Broker:
+        try:
+            return await self._broker()
+        except RetryError as error:
+            raise BrokerUnavailable(str(error)) from error
 
     async def _broker(self) -> Broker:
         return (await self._present()).broker

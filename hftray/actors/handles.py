@@ -246,6 +246,12 @@ class BrokerHandle(Named):
         """Withdraw what is not filled."""
         return await self.ask("cancel", reference, lost=UnknownOutcome)
 
+    async def amend(
+        self, reference: str, *, trigger: Decimal, limit_price: Decimal | None
+    ) -> OrderReport:
+        """Move a stop order that rests to another trigger."""
+        return await self.ask("amend", reference, trigger, limit_price, lost=UnknownOutcome)
+
     async def report(self, reference: str) -> OrderReport | None:
         """Look an order up."""
         return await self.ask("report", reference)

@@ -17,7 +17,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from hftray.adapters.exchange_schema import SCHEMA
+from hftray.adapters.exchange_schema import ADDED, SCHEMA
 from hftray.core.errors import OrderRejected
 from hftray.core.matching import average_price
 from hftray.core.orders import (
@@ -39,7 +39,7 @@ class BookEntry:
 
     `acted_at` is the market time of its last change (placed, filled, ended). `session_day` is the
     trading day it belongs to, None when it came while the market was closed. `last_price` is the
-    newest price of its symbol that it has seen.
+    newest price of its symbol that it has seen. `triggered`: a stop order reached its trigger.
     """
 
     order: Order
@@ -49,6 +49,12 @@ class BookEntry:
     session_day: date | None = None
     last_price: float | None = None
     executions: tuple[Execution, ...] = ()
+    triggered: bool = False
+
+    @property
+    def rests(self) -> bool:
+        """Whether it is a stop order that still waits for its trigger."""
+        return self.order.stop and not self.triggered and self.status is OrderStatus.WORKING
 
     @property
     def filled(self) -> int:
@@ -68,6 +74,7 @@ class BookEntry:
             time=self.acted_at,
             reason=self.reason,
             executions=self.executions,
+            trigger=self.order.trigger if self.order.stop else None,
         )
 
 
@@ -105,6 +112,7 @@ class ExchangeBook:
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.executescript(SCHEMA)
+        self._add_columns()
         self._version = self._data_version()
 
     @contextmanager
@@ -172,6 +180,15 @@ class ExchangeBook:
         """Close the file."""
         self._db.close()
 
+    def _add_columns(self) -> None:
+        with self.alone():
+            known = {row["name"] for row in self._db.execute("PRAGMA table_info(orders)")}
+            for name in ADDED:
+                if name not in known:
+                    self._db.execute(
+                        f"ALTER TABLE orders ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0"
+                    )
+
     def _data_version(self) -> int:
         [version] = self._db.execute("PRAGMA data_version").fetchone()
         return int(version)
@@ -183,14 +200,16 @@ class ExchangeBook:
             order.quantity, order.time.isoformat(), _text(order.limit_price),
             _text(order.trigger), entry.status.value, entry.reason, entry.acted_at.isoformat(),
             None if entry.session_day is None else entry.session_day.isoformat(),
-            entry.last_price,
+            entry.last_price, order.stop, entry.triggered,
         )  # fmt: skip
         places = ", ".join("?" * len(row))
         try:
             written = self._db.execute(
                 f"INSERT INTO orders VALUES ({places}) ON CONFLICT (reference) DO UPDATE SET "
                 "status = excluded.status, reason = excluded.reason, acted_at = excluded.acted_at, "
-                "session_day = excluded.session_day, last_price = excluded.last_price "
+                "session_day = excluded.session_day, last_price = excluded.last_price, "
+                "limit_price = excluded.limit_price, trigger_price = excluded.trigger_price, "
+                "triggered = excluded.triggered "
                 "WHERE status = ?",
                 (*row, OrderStatus.WORKING.value),
             ).rowcount
@@ -259,6 +278,7 @@ class ExchangeBook:
                 time=datetime.fromisoformat(row["time"]),
                 limit_price=_decimal(row["limit_price"]),
                 trigger=_decimal(row["trigger_price"]),
+                stop=bool(row["stop"]),
             ),
             acted_at=datetime.fromisoformat(row["acted_at"]),
             status=OrderStatus(row["status"]),
@@ -266,6 +286,7 @@ class ExchangeBook:
             session_day=None if day is None else date.fromisoformat(day),
             last_price=row["last_price"],
             executions=tuple(_execution(fill) for fill in fills),
+            triggered=bool(row["triggered"]),
         )
 
 

@@ -1,5 +1,8 @@
 """The tables of the simulated exchange's book, and what they enforce by themselves."""
 
+# Columns that books made by an earlier version lack; they are the last ones, in this order.
+ADDED = ("stop", "triggered")
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (
     reference TEXT PRIMARY KEY,
@@ -15,7 +18,9 @@ CREATE TABLE IF NOT EXISTS orders (
     reason TEXT NOT NULL,
     acted_at TEXT NOT NULL,
     session_day TEXT,
-    last_price REAL
+    last_price REAL,
+    stop INTEGER NOT NULL DEFAULT 0,
+    triggered INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS orders_by_status ON orders (status);
 CREATE INDEX IF NOT EXISTS orders_by_change ON orders (acted_at);

@@ -21,7 +21,14 @@ from pathlib import Path
 from hftray.adapters.exchange_book import BookEntry, ExchangeBook
 from hftray.core.errors import NotFound, OrderRejected
 from hftray.core.market import Candle, Instrument
-from hftray.core.matching import fill_price, first_part, refused, taker_price, trigger_price
+from hftray.core.matching import (
+    fill_price,
+    first_part,
+    refused,
+    stop_market,
+    taker_price,
+    trigger_price,
+)
 from hftray.core.orders import (
     BrokerPosition,
     Execution,
@@ -90,6 +97,26 @@ class SimulatedExchange:
         self._working.pop(reference, None)
         return entry.report()
 
+    async def amend(
+        self, reference: str, *, trigger: Decimal, limit_price: Decimal | None
+    ) -> OrderReport:
+        """Move a stop order that rests; one that does not any more is returned as it is.
+
+        At its new place it takes part from the next market step on. NotFound; OrderRejected for an
+        order that is no stop order, and for a price that is not positive.
+        """
+        with self._book.alone():
+            entry = self._book.find(reference)
+            if isinstance(entry, BookEntry) and not entry.status.terminal:
+                before, entry = entry, self._moved(entry, trigger, limit_price)
+                if entry != before:
+                    self._book.write([entry])
+        if entry is None:
+            raise NotFound(f"order {reference} is not in the book")
+        if isinstance(entry, BookEntry):
+            self._track(entry)
+        return entry.report()
+
     async def report(self, reference: str) -> OrderReport | None:
         """The order as the book has it; None when it was never placed."""
         entry = self._book.find(reference)
@@ -148,7 +175,7 @@ class SimulatedExchange:
         candle = self._present.get(order.symbol)
         if reason is not None:
             entry = replace(entry, status=OrderStatus.REJECTED, reason=reason)
-        elif order.trigger is not None and candle is not None:
+        elif order.trigger is not None and candle is not None and not order.stop:
             price = trigger_price(
                 order,
                 candle,
@@ -169,9 +196,22 @@ class SimulatedExchange:
             return f"quantity {order.quantity} is not positive"
         if order.limit_price is not None and order.limit_price <= 0:
             return f"limit price {order.limit_price} is not positive"
+        if order.stop and (order.trigger is None or order.trigger <= 0):
+            return f"the trigger {order.trigger} of a stop order is not positive"
         if refused(order.reference, rate=self._reject_rate, seed=self._seed):
             return "refused by the simulated exchange (reject_rate)"
         return None
+
+    def _moved(self, entry: BookEntry, trigger: Decimal, limit_price: Decimal | None) -> BookEntry:
+        if not entry.order.stop:
+            raise OrderRejected(f"{entry.order.reference} is no stop order")
+        order = replace(entry.order, trigger=trigger, limit_price=limit_price)
+        if not entry.rests or order == entry.order:
+            return entry
+        if reason := self._refusal(order):
+            raise OrderRejected(f"{order.reference}: {reason}")
+        now = entry.acted_at if self._batch is None else max(entry.acted_at, self._batch.now)
+        return replace(entry, order=order, acted_at=now)
 
     def _remember(self, batch: MarketBatch) -> None:
         self._batch = batch
@@ -196,9 +236,10 @@ class SimulatedExchange:
         if batch.now == entry.acted_at:
             return entry
         entry = replace(entry, session_day=day, last_price=self._prices.get(order.symbol))
-        market = _first_price(order.symbol, batch)
+        market = self._market(entry, batch)
         if market is None:
             return entry
+        entry = replace(entry, triggered=order.stop)
         instrument = self._instruments[order.symbol]
         price = fill_price(order, market, instrument, slippage_bps=self._slippage_bps)
         if price is None:
@@ -206,6 +247,17 @@ class SimulatedExchange:
         if order.symbol in batch.candles:
             self._before[order.symbol] = market  # a position entered here is guarded from here on
         return self._filled(entry, batch.now, price, self._next_part(entry))
+
+    def _market(self, entry: BookEntry, batch: MarketBatch) -> float | None:
+        """The price that this step brings to the order; None when it waits for another."""
+        symbol = entry.order.symbol
+        first = _first_price(symbol, batch)
+        if first is None or not entry.rests:
+            return first
+        candle = batch.candles.get(symbol)
+        if symbol in batch.ticks or candle is None:
+            candle = Candle(symbol, batch.now, first, first, first, first, 0.0)
+        return stop_market(entry.order, candle, before=self._before.get(symbol))
 
     def _next_part(self, entry: BookEntry) -> int:
         order, left = entry.order, entry.order.quantity - entry.filled
@@ -216,9 +268,10 @@ class SimulatedExchange:
 
     def _session_over(self, entry: BookEntry, now: datetime) -> BookEntry:
         # An intraday position never stays overnight, so an exit goes at the last price there was,
-        # whatever its limit; an entry that nobody took is withdrawn.
+        # whatever its limit; an entry that nobody took is withdrawn, and so is a stop order that
+        # was not reached.
         order = entry.order
-        if order.leg is not Leg.EXIT or entry.last_price is None:
+        if order.leg is not Leg.EXIT or entry.rests or entry.last_price is None:
             return replace(
                 entry, status=OrderStatus.CANCELLED, reason="session ended", acted_at=now
             )

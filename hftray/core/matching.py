@@ -2,8 +2,9 @@
 
 An order trades at the first price after it was decided (the next tick, or the next candle's open),
 a little worse for its slippage. An exit whose level was touched inside a closed candle trades at
-that level, or at the open when the market had jumped over it. Chance (refusals, partial fills) is
-a function of the order's reference, so the same orders always meet the same fate.
+that level, or at the open when the market had jumped over it. A stop order that rests at the
+exchange does the same, within its limit. Chance (refusals, partial fills) is a function of the
+order's reference, so the same orders always meet the same fate.
 
 Market prices come as float rupees, fills leave as Decimal rupees on the instrument's tick.
 Slippage is in basis points (hundredths of a percent) of the price.
@@ -74,6 +75,19 @@ def trigger_price(
         raise ValueError(f"order {order.reference} has no trigger")
     reached = level_price(order.trigger, candle, before)
     return taker_price(reached, order.side, instrument, slippage_bps=slippage_bps)
+
+
+def stop_market(order: Order, candle: Candle, *, before: float | None) -> float | None:
+    """Where the market stood when it reached a resting stop order's trigger inside `candle`.
+
+    None when it did not; `before` as for `level_price`. A tick is a candle of one price.
+    """
+    if order.trigger is None:
+        raise ValueError(f"stop order {order.reference} has no trigger")
+    worst = candle.high if order.side is Side.BUY else candle.low
+    if (_quoted(worst) - order.trigger) * order.side.sign < 0:
+        return None
+    return level_price(order.trigger, candle, before)
 
 
 def refused(reference: str, *, rate: float, seed: int) -> bool:

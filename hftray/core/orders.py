@@ -77,7 +77,7 @@ class OrderIntent:
 
     `price` is the price the decision was made at; `trigger` is set when a price level inside
     the present candle was touched (the exit happens there, not at the next price).
-    `quantity` is 0 on an entry: risk sizes it.
+    `quantity` is 0 on an entry: risk sizes it. `stop`: see Order.
     """
 
     symbol: str
@@ -95,11 +95,17 @@ class OrderIntent:
     votes: dict[str, int] = field(default_factory=dict)
     strategy_id: int | None = None
     position: str | None = None  # reference of the entry order, on exits
+    stop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An approved order, durable in the ledger under `reference` before it is sent."""
+    """An approved order, durable in the ledger under `reference` before it is sent.
+
+    A `stop` order rests at the broker until the market reaches `trigger` (a SELL at or below it, a
+    BUY at or above it) and is from then on an order with that limit. Without `stop`, a trigger is a
+    level that the market has touched already, of interest to a simulated exchange alone.
+    """
 
     reference: str
     symbol: str
@@ -110,6 +116,7 @@ class Order:
     time: datetime
     limit_price: Decimal | None = None
     trigger: Decimal | None = None
+    stop: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +146,10 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class OrderReport:
-    """The broker's cumulative view of one order; applying it twice changes nothing twice."""
+    """The broker's cumulative view of one order; applying it twice changes nothing twice.
+
+    `trigger` is where a stop order stands at the broker; None where that is not known.
+    """
 
     reference: str
     symbol: str
@@ -151,6 +161,7 @@ class OrderReport:
     time: datetime | None = None
     reason: str = ""
     executions: tuple[Execution, ...] = ()
+    trigger: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
@@ -43,6 +44,7 @@ PLACE_FAULTS = frozenset(
         Fault.REJECT,
     }
 )
+AMEND_FAULTS = frozenset({Fault.DROP_REPLY, Fault.LOST_REQUEST, Fault.UNAVAILABLE, Fault.REJECT})
 TIMED = frozenset({Fault.LATE_ACCEPT, Fault.LATE_REPLY, Fault.DARK})
 _NAME = re.compile(rf"\d+-({'|'.join(Fault)})(?:-(\d+))?")
 
@@ -104,6 +106,25 @@ class FaultyBroker:
         """Withdraw what is not filled."""
         self._require_connection()
         return await self._inner.cancel(reference)
+
+    async def amend(
+        self, reference: str, *, trigger: Decimal, limit_price: Decimal | None
+    ) -> OrderReport:
+        """Move a stop order, or lose or refuse the request."""
+        self._require_connection()
+        fault, _ = self._take(AMEND_FAULTS) or (None, 0.0)
+        match fault:
+            case Fault.LOST_REQUEST:
+                raise UnknownOutcome(f"{reference}: the request was lost")
+            case Fault.UNAVAILABLE:
+                raise BrokerUnavailable(f"{reference}: no connection")
+            case Fault.REJECT:
+                raise OrderRejected(f"{reference}: not moved")
+        report = await self._inner.amend(reference, trigger=trigger, limit_price=limit_price)
+        self._remember(report)
+        if fault is Fault.DROP_REPLY:
+            raise UnknownOutcome(f"{reference}: the answer was lost")
+        return report
 
     async def report(self, reference: str) -> OrderReport | None:
         """Look an order up."""

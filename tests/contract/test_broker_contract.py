@@ -26,6 +26,11 @@ OPEN = datetime(2026, 11, 20, 9, 15, tzinfo=IST)
 TODAY = trading_session(OPEN.date(), OPEN, OPEN + timedelta(hours=6), SessionRules())
 BUY = Order("20261120E0000000001", "TCS", "NSE", Leg.ENTRY, Side.BUY, 10, OPEN)
 SELL = replace(BUY, reference="20261120X0000000001", leg=Leg.EXIT, side=Side.SELL)
+# Stop orders that the market reaches when it moves by five rupees from 100.
+STOP_BELOW = replace(SELL, stop=True, trigger=Decimal("95.00"), limit_price=Decimal("94.00"))
+STOP_ABOVE = replace(
+    STOP_BELOW, side=Side.BUY, trigger=Decimal("105.00"), limit_price=Decimal("106.00")
+)
 
 
 @dataclass
@@ -244,6 +249,106 @@ async def test_an_order_that_comes_after_it_was_given_up_is_refused(world, resta
     assert await world.broker.cancel(BUY.reference) == gone
     assert await world.broker.reports() == [gone]
     assert await world.broker.positions() == []
+
+
+@pytest.mark.parametrize(
+    ("stop", "short_of_it", "reached"), [(STOP_BELOW, 95.1, 95.0), (STOP_ABOVE, 104.9, 105.0)]
+)
+async def test_a_stop_order_rests_until_its_trigger_is_reached(world, stop, short_of_it, reached):
+    placed = await world.broker.place(stop)
+    assert (placed.status, placed.trigger) == (OrderStatus.WORKING, stop.trigger)
+    for price in (100.0, short_of_it, 100.0):
+        assert await world.trade(price) == []
+    await world.reopen()
+    assert await world.broker.place(stop) == placed
+    await world.trade(reached)
+    await world.trade(reached)
+    report = await world.broker.report(stop.reference)
+    assert (report.status, report.filled_quantity) == (OrderStatus.FILLED, 10)
+    assert all((stop.limit_price - fill.price) * stop.side.sign >= 0 for fill in report.executions)
+
+
+async def test_a_stop_order_that_was_jumped_over_fills_at_the_price_there_is(world):
+    await world.broker.place(STOP_BELOW)
+    await world.trade(94.5)
+    await world.trade(94.5)
+    report = await world.broker.report(STOP_BELOW.reference)
+    assert report.status is OrderStatus.FILLED
+    assert Decimal("94.00") <= report.average_price <= Decimal("94.50")
+
+
+async def test_a_stop_order_jumped_over_beyond_its_limit_waits_for_the_limit(world):
+    await world.broker.place(STOP_BELOW)
+    await world.trade(90.0)
+    assert (await world.broker.report(STOP_BELOW.reference)).filled_quantity == 0
+    await world.reopen()
+    await world.trade(97.0)  # its trigger was reached once, so it needs that no more
+    await world.trade(97.0)
+    assert (await world.broker.report(STOP_BELOW.reference)).status is OrderStatus.FILLED
+
+
+async def test_a_moved_stop_order_waits_for_its_new_trigger(world):
+    await world.broker.place(STOP_BELOW)
+    for _ in range(2):  # twice is once
+        moved = await world.broker.amend(
+            STOP_BELOW.reference, trigger=Decimal("98.00"), limit_price=Decimal("97.00")
+        )
+        assert (moved.status, moved.trigger, moved.filled_quantity) == (
+            OrderStatus.WORKING,
+            Decimal("98.00"),
+            0,
+        )
+    await world.reopen()
+    assert await world.broker.report(STOP_BELOW.reference) == moved
+    assert await world.broker.place(STOP_BELOW) == moved
+    assert moved in await world.broker.reports()
+    await world.trade(98.5)
+    assert (await world.broker.report(STOP_BELOW.reference)).filled_quantity == 0
+    await world.trade(97.9)
+    await world.trade(97.9)
+    report = await world.broker.report(STOP_BELOW.reference)
+    assert (report.status, report.filled_quantity) == (OrderStatus.FILLED, 10)
+    assert report.average_price >= Decimal("97.00")
+
+
+async def test_what_cannot_be_moved(world):
+    to = {"trigger": Decimal("98.00"), "limit_price": None}
+    with pytest.raises(NotFound):
+        await world.broker.amend("NOSUCH", **to)
+    await world.broker.place(BUY)
+    with pytest.raises(OrderRejected, match=BUY.reference):
+        await world.broker.amend(BUY.reference, **to)
+    await world.broker.place(STOP_BELOW)
+    with pytest.raises(OrderRejected, match=STOP_BELOW.reference):
+        await world.broker.amend(STOP_BELOW.reference, trigger=Decimal(-1), limit_price=None)
+    stands = await world.broker.report(STOP_BELOW.reference)
+    assert (stands.status, stands.trigger) == (OrderStatus.WORKING, STOP_BELOW.trigger)
+    cancelled = await world.broker.cancel(STOP_BELOW.reference)
+    assert await world.broker.amend(STOP_BELOW.reference, **to) == cancelled
+
+
+async def test_a_stop_order_that_has_triggered_is_not_moved_any_more(world):
+    await world.broker.place(STOP_BELOW)
+    await world.trade(94.9)
+    begun = await world.broker.report(STOP_BELOW.reference)
+    assert begun.filled_quantity > 0
+    assert begun == await world.broker.amend(
+        STOP_BELOW.reference, trigger=Decimal("98.00"), limit_price=None
+    )
+
+
+async def test_a_stop_order_that_is_cancelled_keeps_what_it_filled_and_never_fills_more(world):
+    await world.broker.place(STOP_BELOW)
+    await world.trade(94.9)
+    begun = await world.broker.report(STOP_BELOW.reference)
+    cancelled = await world.broker.cancel(STOP_BELOW.reference)
+    assert cancelled.status.terminal
+    assert (cancelled.filled_quantity, cancelled.executions) == (
+        begun.filled_quantity,
+        begun.executions,
+    )
+    await world.trade(94.9)
+    assert await world.broker.report(STOP_BELOW.reference) == cancelled
 
 
 async def test_positions_are_what_was_bought_less_what_was_sold(world):

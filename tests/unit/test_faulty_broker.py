@@ -197,3 +197,25 @@ async def until(condition) -> None:
     async with asyncio.timeout(5):
         while not condition():
             await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "stands"),
+    [
+        (Fault.DROP_REPLY, UnknownOutcome, "98"),
+        (Fault.LOST_REQUEST, UnknownOutcome, "95"),
+        (Fault.UNAVAILABLE, BrokerUnavailable, "95"),
+        (Fault.REJECT, OrderRejected, "95"),
+    ],
+)
+async def test_a_failed_move_of_a_stop_order_leaves_at_the_exchange_what_its_fault_says(
+    broker, exchange, tokens, fault, error, stands
+):
+    stop = replace(BUY, leg=Leg.EXIT, side=Side.SELL, stop=True, trigger=Decimal(95))
+    await broker.place(stop)
+    order(tokens, fault, 1)
+    with pytest.raises(error):
+        await broker.amend(BUY.reference, trigger=Decimal(98), limit_price=None)
+    assert (await exchange.report(BUY.reference)).trigger == Decimal(stands)
+    moved = await broker.amend(BUY.reference, trigger=Decimal(98), limit_price=None)
+    assert moved.trigger == Decimal(98)

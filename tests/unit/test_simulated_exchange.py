@@ -408,3 +408,96 @@ async def test_a_book_from_before_positions_were_counted_is_counted_once(tmp_pat
         broker = exchange(tmp_path / "book.db")
         assert await broker.positions() == before != []
         await broker.close()
+
+
+# Stop orders
+
+STOP = replace(EXIT, time=OPEN + timedelta(minutes=5), stop=True, trigger=Decimal("95.00"))
+
+
+@pytest.mark.parametrize(
+    ("candle", "limit", "fills"),
+    [
+        ((99, 100, 95.05, 97), None, None),
+        ((99, 100, 95, 97), None, "95.00"),
+        ((99, 100, 90, 97), "94.00", "95.00"),
+        ((94.5, 96, 90, 91), "94.00", "94.50"),  # the market had jumped over it
+        ((92, 93, 90, 91), None, "92.00"),
+        ((92, 93, 90, 91), "94.00", None),  # and over its limit
+    ],
+)
+async def test_a_stop_order_trades_inside_the_candle_that_reaches_it(candle, limit, fills):
+    broker = exchange()
+    await broker.on_market(bar(1, 100, 101, 99, 100))
+    limit_price = None if limit is None else Decimal(limit)
+    placed = await broker.place(replace(STOP, limit_price=limit_price))
+    assert placed.status is OrderStatus.WORKING
+    news = await broker.on_market(bar(2, *candle))
+    assert [report.average_price for report in news] == ([] if fills is None else [Decimal(fills)])
+
+
+async def test_what_trades_at_a_stop_order_is_what_trades_at_a_touched_level():
+    """One price rule: a stop at the exchange, or the engine's own exit at the same level."""
+    for candle in [(99, 100, 94, 96), (94, 96, 93, 95), (95, 95, 95, 95)]:
+        resting, touched = exchange(slippage_bps=3), exchange(slippage_bps=3)
+        for broker in (resting, touched):
+            await broker.on_market(bar(1, 100, 101, 99, 100))
+        await resting.place(STOP)
+        [report] = await resting.on_market(bar(2, *candle))
+        await touched.on_market(bar(2, *candle))
+        other = replace(STOP, stop=False, time=OPEN + timedelta(minutes=10))
+        assert report.average_price == (await touched.place(other)).average_price
+
+
+async def test_a_moved_stop_order_is_not_held_against_the_step_before_its_move():
+    broker = exchange()
+    await broker.on_market(bar(1, 100, 101, 99, 100))
+    await broker.place(STOP)
+    high = bar(2, 100, 110, 98, 110)
+    assert await broker.on_market(high) == []
+    await broker.amend("X1", trigger=Decimal("105.00"), limit_price=None)
+    assert await broker.on_market(high) == []  # the scan is repeated
+    [report] = await broker.on_market(bar(3, 110, 110, 104, 104))
+    assert report.average_price == Decimal("105.00")
+
+
+async def test_a_stop_order_drops_out_when_the_session_ends_unless_it_was_reached():
+    broker = exchange()
+    await broker.on_market(tick(0, 100.0))
+    reached = replace(STOP, reference="X2", limit_price=Decimal("94.00"), time=OPEN)
+    await broker.place(replace(STOP, trigger=Decimal("80.00"), time=OPEN))
+    await broker.place(reached)
+    assert await broker.on_market(tick(1, 90.0)) == []
+    ended = {report.reference: report for report in await broker.on_market(closed())}
+    assert (ended["X1"].status, ended["X1"].reason) == (OrderStatus.CANCELLED, "session ended")
+    assert (ended["X2"].status, ended["X2"].average_price) == (OrderStatus.FILLED, Decimal(90))
+    late = await broker.place(replace(STOP, reference="X3", time=CLOSE))
+    assert late.status is OrderStatus.CANCELLED
+
+
+async def test_a_stop_order_needs_a_trigger():
+    broker = exchange()
+    for trigger in (None, Decimal(0)):
+        with pytest.raises(OrderRejected, match="trigger"):
+            await broker.place(replace(STOP, trigger=trigger))
+
+
+async def test_a_book_of_an_earlier_version_is_read_on(tmp_path):
+    path = tmp_path / "book.db"
+    old = exchange(path)
+    await old.on_market(tick(0, 100.0))
+    await old.place(ENTRY)
+    before = await old.reports()
+    await old.close()
+    with sqlite3.connect(path) as file:
+        for column in ("stop", "triggered"):
+            file.execute(f"ALTER TABLE orders DROP COLUMN {column}")
+    file.close()
+    broker = exchange(path)
+    assert await broker.reports() == before
+    await broker.place(replace(STOP, time=OPEN))
+    await broker.on_market(tick(1, 94.0))
+    assert {r.reference: r.status for r in await broker.reports()} == {
+        "E1": OrderStatus.FILLED,
+        "X1": OrderStatus.FILLED,
+    }
