@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +23,63 @@ import httpx
 from hftray.launch import free_port
 
 
-def watched(url: str, process: subprocess.Popen[bytes]) -> tuple[dict[str, Any], float, int]:
-    """The last status, the seconds since the first scan, and how many scans that first look saw."""
-    began, before = 0.0, 0
-    while process.poll() is None:
+class Replay:
+    """A system that replays a folder; `url` is its API's."""
+
+    def __init__(self, url: str, process: subprocess.Popen[bytes]) -> None:
+        self.url = url
+        self._process = process
+
+    def watched(
+        self, seen: Callable[[dict[str, Any]], None] = lambda status: None
+    ) -> tuple[dict[str, Any], float, int]:
+        """The last status, the seconds since the first scan, and the scans that first look saw."""
+        began, before = 0.0, 0
+        with httpx.Client(timeout=10) as client:
+            while self._process.poll() is None:
+                status = self._status(client)
+                if not began and status.get("scans"):
+                    began, before = time.perf_counter(), status["scans"]
+                if status.get("session", {}).get("ended"):
+                    return status, time.perf_counter() - began, before
+                if status:
+                    seen(status)
+                time.sleep(0.2)
+        raise SystemExit("the system ended before the replay did")
+
+    def _status(self, client: httpx.Client) -> dict[str, Any]:
+        """Empty while nothing answers."""
         try:
-            answer = httpx.get(f"{url}/api/engine/status", timeout=10)
-            status = answer.json() if answer.status_code == 200 else {}
+            answer = client.get(f"{self.url}/api/engine/status")
+            return answer.json() if answer.status_code == 200 else {}
         except httpx.HTTPError:
-            status = {}
-        if not began and status.get("scans"):
-            began, before = time.perf_counter(), status["scans"]
-        if status.get("session", {}).get("ended"):
-            return status, time.perf_counter() - began, before
-        time.sleep(0.2)
-    raise SystemExit("the system ended before the replay did")
+            return {}
+
+
+@contextmanager
+def replaying(folder: Path, symbols: Sequence[str], **settings: str) -> Iterator[Replay]:
+    """`hftray up` on a new data directory; `settings` are those of the section `replay`."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="hftray-bench-", ignore_cleanup_errors=True) as data:
+        arguments = ["up", "--mode", "replay", "--data", str(folder), "--speed", "0"]
+        arguments += ["--symbols", ",".join(symbols), "--data-dir", data, "--port", str(port)]
+        extra = {f"HFTRAY_REPLAY__{name.upper()}": value for name, value in settings.items()}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "hftray.cli", *arguments],
+            stdout=subprocess.DEVNULL,
+            env=os.environ | extra,
+        )
+        try:
+            yield Replay(f"http://127.0.0.1:{port}", process)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(120)
+
+
+def symbols_of(folder: Path, chosen: str | None) -> list[str]:
+    """Those that were named, else one for each file."""
+    files = {path.name.split(".")[0] for path in folder.iterdir()}
+    return chosen.split(",") if chosen else sorted(files)
 
 
 def main() -> None:
@@ -44,23 +88,10 @@ def main() -> None:
     parser.add_argument("--symbols", help="comma-separated; default: every file of the folder")
     parser.add_argument("--common", action="store_true", help="only days that all symbols have")
     chosen = parser.parse_args()
-    files = {path.name.split(".")[0] for path in chosen.folder.iterdir()}
-    symbols = chosen.symbols or ",".join(sorted(files))
-    port = free_port()
-    with tempfile.TemporaryDirectory(prefix="hftray-bench-", ignore_cleanup_errors=True) as data:
-        arguments = ["up", "--mode", "replay", "--data", str(chosen.folder), "--speed", "0"]
-        arguments += ["--symbols", symbols, "--data-dir", data, "--port", str(port)]
-        common = str(chosen.common).lower()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "hftray.cli", *arguments],
-            stdout=subprocess.DEVNULL,
-            env=os.environ | {"HFTRAY_REPLAY__COMMON_SESSIONS": common},
-        )
-        try:
-            status, seconds, before = watched(f"http://127.0.0.1:{port}", process)
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(120)
+    symbols = symbols_of(chosen.folder, chosen.symbols)
+    common = str(chosen.common).lower()
+    with replaying(chosen.folder, symbols, common_sessions=common) as replay:
+        status, seconds, before = replay.watched()
     scans = status["scans"] - before
     print(f"symbols   {len(status['symbols'])}")
     print(f"scans     {scans} in {seconds:.0f} s: {scans / seconds:.1f} a second")

@@ -1,30 +1,31 @@
 """Sets a second of a parameter sweep on one symbol-year, on one worker and on several.
 
-    python benchmarks/sweep.py [--sets 1000] [--workers 2] [--data DIR --symbol TCS] [--no-peers]
+    python benchmarks/sweep.py [--sets 1000] [--workers 2] [--rounds 1] [--data DIR --symbol TCS]
+                               [--no-peers] [--only-pairs]
 
 Without --data the candles are generated: 250 sessions of 75 five-minute candles. Every sweep is
 drawn at random and begins when its workers have played a first set, so neither imports nor Ray's
-start count. Efficiency is sets a second a worker, beside this process alone. vectorbt is installed
-into an environment of its own, under --peers, and kept there.
+start count. Wall time suffers from whatever else the machine does; processor time, that of this
+process and all its workers, hardly does: where two cores do nothing else and `busy` is 1, the
+efficiency by wall time is that by processor time. Memory is what the processes hold for themselves.
+vectorbt is installed into an environment of its own, under --peers, and kept there.
 """
 
 import argparse
 import asyncio
-import json
-import subprocess
-import sys
 import tempfile
 import time
-import venv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-import numpy as np
 import psutil
 from rich.console import Console
 from rich.table import Table
+from sweep_peers import VECTORBT, vectorbt
 
 from hftray.backtest.order import BacktestOrder, choose_rows
 from hftray.backtest.players import Player, Players, explore
@@ -43,7 +44,7 @@ ALL = (
     "vwap.volume_period=10:40", "supertrend.period=5:20", "stochastic_rsi.rsi_period=5:30",
 )  # fmt: skip
 PAIRS = ("ma_crossover.short_period=5:50:5", "ma_crossover.long_period=60:150:10")
-VECTORBT = "vectorbt==1.2.0"
+PAIR_ROUNDS = 5
 
 
 def main() -> None:
@@ -53,14 +54,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--symbol", default="RELIANCE")
     parser.add_argument("--days", type=int, default=250)
+    parser.add_argument("--rounds", type=int, default=1, help="in turns; the median counts")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--only-pairs", action="store_true", help="only beside vectorbt")
     parser.add_argument("--peers", type=Path, default=Path(tempfile.gettempdir()) / "hftray-peers")
     chosen = parser.parse_args()
     console = Console(highlight=False)
     ground = year_of(chosen.data, chosen.symbol, chosen.days)
     candles = len(ground.histories[0].candles) - ground.histories[0].start
     console.print(f"{chosen.symbol}: {candles:,} candles, {chosen.sets:,} sets a sweep\n")
-    console.print(speed(ground, chosen.sets, chosen.workers))
+    if not chosen.only_pairs:
+        console.print(speed(ground, chosen.sets, chosen.workers, chosen.rounds))
     console.print(pairs(ground, None if chosen.no_peers else chosen.peers))
 
 
@@ -88,35 +92,68 @@ def varied(ground: Ground, *params: str, strategies: Sequence[str] = ("ensemble"
 
 
 class Sweep:
-    """One sweep, watched: sets a second, and the memory of all its processes as it goes on."""
+    """One sweep, watched: its rate, its processor time, and the memory of all its processes."""
 
-    def __init__(self, ground: Ground, crew: Players, sets: int, method: Method) -> None:
-        self._sets, self._finished = sets, 0
-        self._next_look = 0.0
+    def __init__(self, ground: Ground, crew: Players, sets: int, workers: int) -> None:
+        self._finished = 0
+        self._looks = [sets // 10, sets]
+        self._called = 0.0  # seconds within calls
         self.memory: list[float] = []
-        warm_up = [{}] * 8  # long enough that no worker can take the calls of all
+        warm_up: list[ParameterSet] = [
+            {}
+        ] * 8  # long enough that no worker can take the calls of all
         while crew.free:
             crew.submit(None, warm_up)
         while crew.busy:
             crew.take()
-        search = Search(ground.space, method, sets, seed=1)
-        began = time.perf_counter()
-        explore(search, crew, "sharpe", self._found)
-        self.seconds = time.perf_counter() - began
-        self.rate = self._finished / self.seconds
+        search = Search(ground.space, Method.RANDOM, sets, seed=1)
+        began, used = time.perf_counter(), processor_seconds()
+        explore(search, _Watched(crew, self._answered), "sharpe", self._found)
+        seconds = time.perf_counter() - began
+        self.rate = self._finished / seconds
+        self.processor = (processor_seconds() - used) / self._finished
+        self.busy = min(1.0, self._called / seconds / workers)
+
+    def _answered(self, seconds: float) -> None:
+        self._called += seconds
 
     def _found(self, results: Sequence[Result]) -> None:
         self._finished += len(results)
-        if self._finished >= self._next_look:
-            self.memory.append(megabytes())
-            self._next_look += self._sets / 4
+        while self._looks and self._finished >= self._looks[0]:
+            del self._looks[0]
+            self.memory.append(sum(p.memory_full_info().uss for p in family()) / 1e6)
 
 
-def megabytes() -> float:
-    """What this process and its players hold for themselves; Ray's own processes do not count."""
+class _Watched:
+    """Players, and how long each call took where it was made."""
+
+    def __init__(self, crew: Players, answered: Callable[[float], None]) -> None:
+        self._crew, self._tell = crew, answered
+        self.submit = crew.submit
+
+    @property
+    def free(self) -> bool:
+        return self._crew.free
+
+    @property
+    def busy(self) -> bool:
+        return self._crew.busy
+
+    def take(self) -> Any:
+        results, seconds = self._crew.take()
+        self._tell(seconds)
+        return results, seconds
+
+
+def family() -> list[psutil.Process]:
+    """This process and its players; Ray's own processes do not count."""
     here = psutil.Process()
-    family = [here, *filter(is_player, here.children(recursive=True))]
-    return sum(process.memory_full_info().uss for process in family) / 1e6
+    return [here, *filter(is_player, here.children(recursive=True))]
+
+
+def processor_seconds() -> float:
+    """User and system time of the family so far."""
+    return sum(times.user + times.system for times in (p.cpu_times() for p in family()))
 
 
 def is_player(process: psutil.Process) -> bool:
@@ -124,21 +161,32 @@ def is_player(process: psutil.Process) -> bool:
     return title.startswith(("ray::_call_kept", "ray::IDLE"))
 
 
-def speed(ground: Ground, sets: int, workers: int) -> Table:
-    table = Table("varied", "workers", "sets/s", "candles/s", "efficiency", "MB on the way")
-    candles = len(ground.histories[0].candles) - ground.histories[0].start
+def speed(ground: Ground, sets: int, workers: int, rounds: int) -> Table:
+    """Sweeps with one strategy varied and with all, by this process alone and by the workers."""
+    table = Table(
+        "varied", "workers", "sets/s", "processor ms a set", "busy",
+        "efficiency: wall", "processor", f"MB after {sets // 10} and {sets}",
+    )  # fmt: skip
     for title, params in (("one strategy", ONE), ("all strategies", ALL)):
         world = varied(ground, *params)
-        alone = 0.0
-        for count in (1, workers):
-            with players(world, count, None) as crew:
-                sweep = Sweep(world, crew, sets, Method.RANDOM)
-            alone = alone or sweep.rate
+        sweeps: dict[int, list[Sweep]] = {1: [], workers: []}
+        for _ in range(rounds):
+            for count, of_count in sweeps.items():
+                with players(world, count, None) as crew:
+                    of_count.append(Sweep(world, crew, sets, count))
+        alone = sweeps[1]
+        for count, of_count in sweeps.items():
+            wall = median(b.rate / a.rate / count for a, b in zip(alone, of_count, strict=True))
+            processor = median(
+                a.processor / b.processor for a, b in zip(alone, of_count, strict=True)
+            )
             table.add_row(
                 title, "this process" if count == 1 else str(count),
-                f"{sweep.rate:.1f}", f"{sweep.rate * candles:,.0f}",
-                f"{sweep.rate / alone / count:.2f}",
-                " ".join(f"{size:.0f}" for size in sweep.memory),
+                f"{median(sweep.rate for sweep in of_count):.1f}",
+                f"{1000 * median(sweep.processor for sweep in of_count):.1f}",
+                f"{median(sweep.busy for sweep in of_count):.2f}",
+                f"{wall:.2f}", f"{processor:.2f}",
+                " ".join(f"{size:.0f}" for size in of_count[-1].memory),
             )  # fmt: skip
     return table
 
@@ -151,72 +199,27 @@ def pairs(ground: Ground, peers: Path | None) -> Table:
         for short in range(5, 51, 5)
         for long in range(60, 151, 10)
     ]
-    player = Player(world)
-    player(None, sets[:1])
-    results, seconds = player(None, sets)
     candles = len(world.histories[0].candles) - world.histories[0].start
+    runs = []
+    for _ in range(PAIR_ROUNDS):
+        player = Player(world)  # nothing is known of the votes yet
+        player(None, [{}])
+        began = time.process_time()
+        results, _ = player(None, sets)
+        runs.append(time.process_time() - began)
     trades = sum(result.figures["trades"] for result in results)
     table = Table(
         "100 pairs of the SMA cross", "trades a pair", "seconds", "candles/s", "first run"
     )
-    table.add_row(
-        "hftray, one process", f"{trades / 100:.0f}", f"{seconds:.2f}",
-        f"{100 * candles / seconds:,.0f}", "",
-    )  # fmt: skip
+    rows = [("hftray, one process", trades, median(runs), "")]
     if peers is not None:
-        peer = vectorbt(world, peers)
-        table.add_row(
-            VECTORBT, f"{peer['trades'] / 100:.0f}", f"{peer['seconds']:.2f}",
-            f"{100 * candles / peer['seconds']:,.0f}", f"{peer['first']:.1f} s",
-        )  # fmt: skip
+        peer = vectorbt(world.histories[0], peers, PAIR_ROUNDS)
+        rows.append((VECTORBT, peer["trades"], peer["seconds"], f"{peer['first']:.1f} s"))
+    for title, count, seconds, first in rows:
+        rate = f"{100 * candles / seconds:,.0f}"
+        table.add_row(title, f"{count / 100:.0f}", f"{seconds:.2f}", rate, first)
     return table
 
 
-# Stops at the percentages that hftray falls back to, entries and exits on the cross, fees of three
-# basis points. Both runs include reading the result, as the first use of a lazy figure computes it.
-PEER_SCRIPT = """
-import json, sys, time
-import numpy as np, pandas as pd, vectorbt as vbt
-times, opened, high, low, close = np.load(sys.argv[1])
-index = pd.to_datetime(times, unit="s", utc=True)
-opened, high, low, close = (pd.Series(x, index=index) for x in (opened, high, low, close))
-short = [s for s in range(5, 51, 5) for _ in range(10)]
-long = [l for _ in range(10) for l in range(60, 151, 10)]
-def run():
-    began = time.perf_counter()
-    fast, slow = vbt.MA.run(close, short), vbt.MA.run(close, long)
-    up, down = fast.ma_crossed_above(slow), fast.ma_crossed_below(slow)
-    book = vbt.Portfolio.from_signals(
-        close, entries=up, short_entries=down, open=opened, high=high, low=low,
-        sl_stop=0.01, sl_trail=True, tp_stop=0.03, fees=0.0003, init_cash=100_000, freq="5min",
-    )
-    trades = int(book.trades.count().sum())
-    book.total_return()
-    return time.perf_counter() - began, trades
-first, _ = run()
-seconds, trades = run()
-print(json.dumps({"first": first, "seconds": seconds, "trades": trades}))
-"""
-
-
-def vectorbt(ground: Ground, folder: Path) -> dict[str, float]:
-    """The same candles and pairs in vectorbt, in its own environment."""
-    python = folder / "vectorbt" / "bin" / "python"
-    if not python.exists():
-        venv.create(python.parents[1], with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "-q", VECTORBT], check=True)
-    history = ground.histories[0]
-    candles = history.candles.rows(slice(history.start, None))
-    columns = [candles.time.astype(float), candles.open, candles.high, candles.low, candles.close]
-    with tempfile.TemporaryDirectory() as private:
-        file = Path(private) / "candles.npy"
-        np.save(file, np.array(columns))
-        answer = subprocess.run(
-            [python, "-c", PEER_SCRIPT, file], check=True, stdout=subprocess.PIPE, text=True
-        )
-    result: dict[str, float] = json.loads(answer.stdout.splitlines()[-1])
-    return result
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -284,6 +284,8 @@ def prepare_ray_environment(private: Path) -> None:
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
+        # Serve waits five seconds for its proxy and kills it; a busy machine needs more.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         # Twenty small actors on two cores are intended; without this Ray warns about them.

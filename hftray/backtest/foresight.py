@@ -24,22 +24,33 @@ _UNSURE = 2
 class Ballot:
     """One voter's history: where it may vote, the lowest and the highest vote it may give there.
 
-    Where the two differ, only the buffer's own candles can tell.
+    Where the two differ, only the buffer's own candles can tell; what they told is settled here.
     """
 
     rows: Ints
     lowest: Votes
     highest: Votes
 
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        return self.rows.nbytes + self.lowest.nbytes + self.highest.nbytes
+
+    def settle(self, row: int, vote: int) -> None:
+        """Be sure of the vote on one of `rows` from now on."""
+        place = self.rows.searchsorted(row)
+        self.lowest[place] = self.highest[place] = vote
+
 
 class VoteCache:
     """Ballots by symbol, candles, kind, variant and parameters, for later calls of `play`.
 
-    A weight is no part of it: a vote does not depend on how much it counts. At most `limit`
-    ballots are kept, the least used go first.
+    A weight is no part of it: a vote does not depend on how much it counts. Ballots of at most
+    `limit` bytes are kept, the least used go first.
     """
 
-    def __init__(self, limit: int = 1024) -> None:
+    def __init__(self, limit: int) -> None:
+        self.size = 0
         self._limit = limit
         self._ballots: OrderedDict[Hashable, Ballot] = OrderedDict()
 
@@ -51,10 +62,12 @@ class VoteCache:
         return ballot
 
     def keep(self, key: Hashable, ballot: Ballot) -> None:
-        """Keep a ballot."""
+        """Keep a ballot that was not found."""
         self._ballots[key] = ballot
-        while len(self._ballots) > self._limit:
-            self._ballots.popitem(last=False)
+        self.size += ballot.size
+        while self.size > self._limit:
+            _, oldest = self._ballots.popitem(last=False)
+            self.size -= oldest.size
 
 
 def ballots_of(
@@ -117,6 +130,7 @@ class Foresight:
         self.row = -1
         self._candles = candles
         self._ensemble = ensemble
+        self._ballots = ballots
         self._window = window
         self._silence = Vote(Decision.HOLD, 0.0, {voter.name: 0 for voter in ensemble.voters})
         self._known: dict[int, Vote] = {}
@@ -149,13 +163,18 @@ class Foresight:
         return known
 
     def _count(self, place: int) -> Vote:
-        end = self.possible.item(place) + 1
-        buffer = self._candles.rows(slice(max(0, end - self._window), end))
+        row = self.possible.item(place)
+        buffer = self._candles.rows(slice(max(0, row + 1 - self._window), row + 1))
         votes = [
-            voter.strategy.vote(buffer) if vote is None else vote
-            for voter, vote in zip(self._ensemble.voters, self._votes[place], strict=True)
+            self._settled(number, row, buffer) if vote is None else vote
+            for number, vote in enumerate(self._votes[place])
         ]
         return self._ensemble.count(votes)
+
+    def _settled(self, number: int, row: int, buffer: Candles) -> int:
+        vote = self._ensemble.voters[number].strategy.vote(buffer)
+        self._ballots[number].settle(row, vote)
+        return vote
 
 
 def _at(rows: Ints, ballots: Sequence[Ballot], count: int) -> list[tuple[int | None, ...]]:

@@ -15,7 +15,7 @@ from hftray.backtest.sweep import Ground, Result, Window, figures_of, metrics_of
 from hftray.strategies.plugins import load_plugins
 
 CALL_SECONDS = 0.25  # of work in one call: much more than a call costs, short for a progress bar
-BALLOTS = 1024  # kept for each symbol; one is a voter's with certain parameters
+VOTES = 128 << 20  # bytes of votes that a worker keeps
 
 
 class Player:
@@ -46,7 +46,7 @@ class Player:
         return results, time.perf_counter() - began
 
     def _no_votes(self) -> VoteCache:
-        return VoteCache(BALLOTS * len(self._whole.histories))
+        return VoteCache(VOTES)
 
 
 class Players(Protocol):

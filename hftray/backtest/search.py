@@ -93,7 +93,8 @@ class Search:
         while len(sets) < most and repeats < EXHAUSTED and not self._complete():
             self._study.sampler = self._sampler if repeats < STUCK else self._by_chance
             trial = self._study.ask(self._distributions)
-            chosen = {n: _value(self._by_name[n], trial.params[n]) for n in self._names}
+            drawn = trial.params  # a copy each time
+            chosen = {name: _value(self._by_name[name], drawn[name]) for name in self._names}
             key = self._key(chosen)
             if key in self._proposed:
                 repeats += 1

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from market_data import ABSENT, CANDLES_5M, real_candles
+from parity import differences, executed_trades, round_trips
 from reference_votes import votes_by_loops
 from running_system import RunningSystem, command, environment
 
@@ -104,31 +105,7 @@ def test_a_backtest_of_the_same_days_makes_the_same_trades_to_the_paisa(
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     played = json.loads(done.stdout)["trades"]
-    live = round_trips(system)
+    live = round_trips(executed_trades(system.url))
     print(f"compared {len(live)} round trips of {len(SYMBOLS)} symbols")
     assert len(live) > 100
-    assert sorted(map(essence, played)) == sorted(live)
-
-
-def essence(trip: dict[str, Any]) -> tuple[Any, ...]:
-    """What must be equal of a round trip: when, what, at which prices, why, for how much."""
-    names = ("symbol", "entry_time", "side", "quantity", "entry_price")
-    return (*(trip[n] for n in names), trip["exit_time"], trip["exit_price"],
-            trip["exit_reason"], trip["gross_pnl"], trip["pnl"])  # fmt: skip
-
-
-def round_trips(system: RunningSystem) -> list[tuple[Any, ...]]:
-    """The essence of every exit in the ledger, with the entry it belongs to."""
-    trades: list[dict[str, Any]] = []
-    while page := system.get("/api/trades", limit=500, offset=len(trades), status="EXECUTED"):
-        trades += page
-    entries = {trade["reference"]: trade for trade in trades if trade["leg"] == "ENTRY"}
-    return [
-        essence({
-            "symbol": out["symbol"], "side": entry["side"], "quantity": out["quantity"],
-            "entry_time": entry["timestamp"], "entry_price": entry["price"],
-            "exit_time": out["timestamp"], "exit_price": out["price"],
-            "exit_reason": out["reason"], "gross_pnl": out["gross_pnl"], "pnl": out["pnl"],
-        })
-        for out in trades if out["leg"] == "EXIT" for entry in [entries[out["position"]]]
-    ]  # fmt: skip
+    assert differences(live, played) == []

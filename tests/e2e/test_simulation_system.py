@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -18,18 +19,31 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 CHROMIUM = shutil.which("chromium")
 SYMBOLS = "RELIANCE,TCS,ITC,SBIN,INFY"
+STRATEGIES_PAGE = Path(__file__).parents[2] / "docs" / "strategies.md"
 
 
 @pytest.fixture(scope="module")
 def system(system_directory: Path) -> Iterator[RunningSystem]:
+    own = system_directory / "donchian.py"
+    page = STRATEGIES_PAGE.read_text(encoding="utf-8")
+    own.write_text(page.split("```python\n")[1].split("```")[0], encoding="utf-8")
     running = RunningSystem(
-        system_directory, "--symbols", SYMBOLS, "--speed", "1500", "--seed", "42"
-    )
+        system_directory,
+        "--symbols", SYMBOLS, "--speed", "1500", "--seed", "42", "--strategy-file", str(own),
+    )  # fmt: skip
     try:
         running.start()
         yield running
     finally:
         running.discard()
+
+
+@pytest.fixture(scope="module")
+def own_strategy(system: RunningSystem) -> str:
+    """The kind of the documentation's own example, which has a row from here on."""
+    row = {"name": "Breakout", "kind": "donchian", "parameters": {"period": 10}}
+    system.post("/api/strategies", row)
+    return row["kind"]
 
 
 def test_trades_appear_by_themselves(system: RunningSystem) -> None:
@@ -168,6 +182,16 @@ def test_stop_and_start_keep_open_positions(system: RunningSystem) -> None:
     )
 
 
+def backtested(system: RunningSystem, body: dict[str, object]) -> Any:
+    """The answer, which comes as a job's result where the machine is busy."""
+    answer = system.client.post("/api/backtest", json=body)
+    if answer.status_code == 200:
+        return answer.json()
+    assert answer.status_code == 202, answer.text[:500]
+    url = answer.json()["status_url"]
+    return system.wait_for(lambda: system.get(url)["result"], 120, "the backtest to end")
+
+
 def test_backtest_runs_the_specifications_example(system: RunningSystem) -> None:
     body = {
         "symbol": "RELIANCE",
@@ -176,11 +200,33 @@ def test_backtest_runs_the_specifications_example(system: RunningSystem) -> None
         "end_date": "2024-12-31",
         "initial_capital": 100000,
     }
-    result = system.post("/api/backtest", body)
+    result = backtested(system, body)
     assert result["candles"] > 15_000
     assert result["metrics"]["trades"] == len(result["trades"]) > 0
     net = sum(Decimal(trade["pnl"]) for trade in result["trades"])
     assert Decimal(result["final_capital"]) == Decimal(100_000) + net
+
+
+def test_a_strategy_file_of_ones_own_votes_on_every_symbol_and_in_backtests(
+    system: RunningSystem, own_strategy: str
+) -> None:
+    (row,) = [row for row in system.get("/api/strategies") if row["kind"] == own_strategy]
+    assert (row["is_active"], row["parameters"]) == (True, {"period": 10, "weight": 0.9})
+    voted: set[int] = set()
+
+    def breakout_seen() -> bool:
+        signals = system.get("/api/engine/signals", limit=500)
+        voted.update(s["votes"][own_strategy] for s in signals if own_strategy in s["votes"])
+        return bool(voted - {0})
+
+    system.wait_for(breakout_seen, 60, "a breakout")
+    assert voted <= {-1, 0, 1}
+    for symbol in SYMBOLS.split(","):
+        assert len(system.get(f"/api/engine/signals/{symbol}")["votes"]) == 9
+    body = {"symbol": "TCS", "strategy": own_strategy,
+            "start_date": "2024-01-01", "end_date": "2024-03-31"}  # fmt: skip
+    trades = backtested(system, body)["trades"]
+    assert {tuple(trade["votes"]) for trade in trades} == {(own_strategy,)}
 
 
 def test_a_second_start_on_the_same_directory_says_so(system: RunningSystem) -> None:
@@ -227,7 +273,7 @@ def test_kill_flattens_and_forbids_entries_until_resumed(system: RunningSystem) 
     "kind", ["SymbolShell", "BrokerShell", "RiskShell", "PersistenceShell", "EngineActor"]
 )
 def test_a_killed_actor_comes_back_and_the_scanning_goes_on(
-    system: RunningSystem, kind: str
+    system: RunningSystem, own_strategy: str, kind: str
 ) -> None:
     before = system.get("/api/engine/status")
 
@@ -243,6 +289,8 @@ def test_a_killed_actor_comes_back_and_the_scanning_goes_on(
     victim.wait(10)
     system.wait_for(scanned_well_since, 90, f"scans without {kind}'s old process")
     assert system.get("/api/engine/status")["run_id"] == before["run_id"]
+    for symbol in SYMBOLS.split(","):
+        assert own_strategy in system.get(f"/api/engine/signals/{symbol}")["votes"]
     system.post("/api/engine/stop")
     trades = [t for t in system.get("/api/trades", limit=500) if t["leg"] != "MANUAL"]
     assert len(trades) < 500

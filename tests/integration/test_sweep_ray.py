@@ -81,6 +81,32 @@ def test_workers_find_what_one_process_finds_and_load_the_data_once(
     assert len(made) == len(set(made)) <= 2
 
 
+def test_a_task_carries_references_and_its_sets_and_no_data(
+    two_cores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = ground(*PARAMS, days=6)
+    workers = Workers(Player, 2, world)
+    calls: list[Any] = []
+    monkeypatch.setattr(workers, "_task", Noted(workers._task, calls))
+    explore(Search(world.space, Method.RANDOM, 10), workers, "net_pnl", lambda results: None)
+    assert calls
+    for shell, shared, window, sets in calls:
+        assert all(isinstance(reference, ray.ObjectRef) for reference in shared)
+        assert len(ray.cloudpickle.dumps((shell, window, sets))) < 2_000
+    assert len(ray.cloudpickle.dumps(world)) > 20_000
+
+
+class Noted:
+    """A remote function that writes down what it is called with."""
+
+    def __init__(self, task: Any, calls: list[Any]) -> None:
+        self._task, self._calls = task, calls
+
+    def remote(self, *arguments: Any) -> Any:
+        self._calls.append(arguments)
+        return self._task.remote(*arguments)
+
+
 def test_a_killed_worker_costs_no_set(two_cores: None, tmp_path: Path) -> None:
     world = ground(*PARAMS, days=4)
     notes = tmp_path / "notes"

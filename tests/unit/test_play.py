@@ -308,7 +308,7 @@ def test_exits_make_room_for_entries_of_the_same_moment_in_the_symbols_order(way
 
 def test_votes_kept_in_a_cache_change_nothing():
     one = history(buys(), bar(2, FLAT), bar(3, "1000 1000 985 986"))
-    rules, cache = TradingRules(), VoteCache(limit=1)
+    rules, cache = TradingRules(), VoteCache(limit=1_000)
     runs = [
         play([one], DRAWN, rules=rules, book=book_of([one], rules, 100_000), slippage_bps=0.0,
              cache=cache)

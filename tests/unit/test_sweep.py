@@ -2,12 +2,16 @@
 
 import json
 import pickle
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from sweep_world import CAPITAL, ground, weekdays
 
+from hftray.backtest.foresight import Ballot, VoteCache
 from hftray.backtest.players import Alone, Player, explore
 from hftray.backtest.search import Method, Search
 from hftray.backtest.sweep import (
@@ -19,7 +23,9 @@ from hftray.backtest.sweep import (
     sharpe_variance,
 )
 from hftray.backtest.trial_file import TrialFile
+from hftray.core.candles import Candles
 from hftray.core.errors import ConfigError, DataError
+from hftray.strategies.strategy import Strategy
 
 PARAMS = ("ma_crossover.short_period=5:11:3", "exits.trailing_stop_percent=0.5,1")
 STUDY = {"metric": "sharpe", "space": list(PARAMS)}
@@ -52,6 +58,67 @@ def test_a_worker_plays_a_set_as_a_backtest_of_its_own_would() -> None:
         traded += metrics.trades
     assert traded > 20
     assert len({result.figures["net_pnl"] for result in results}) > 1  # the values do matter
+
+
+class Counted:
+    """How often votes are computed: over a whole history by kind, and one by one on a buffer."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.histories: Counter[str] = Counter()
+        self.buffers = 0
+        monkeypatch.setattr(Strategy, "survey", self._survey(Strategy.survey))
+        monkeypatch.setattr(Strategy, "vote", self._vote(Strategy.vote))
+
+    def _survey(self, survey: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(strategy: Strategy[Any], *arguments: Any) -> Any:
+            self.histories[type(strategy).__name__] += 1
+            return survey(strategy, *arguments)
+
+        return counted
+
+    def _vote(self, vote: Callable[..., int]) -> Callable[..., int]:
+        def counted(strategy: Strategy[Any], candles: Candles) -> int:
+            self.buffers += 1
+            return vote(strategy, candles)
+
+        return counted
+
+
+def test_votes_of_a_strategy_that_did_not_change_are_not_computed_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted = Counted(monkeypatch)
+    player = Player(ground("rsi.period=5:30"))
+    player(None, [{"rsi.period": 14}])
+    assert counted.histories.total() == 7  # eight voters, one of which surveys in its own way
+    player(None, [{"rsi.period": period} for period in (10, 14, 10, 14)])
+    assert counted.histories.total() == 8
+    assert counted.histories["RsiReversion"] == 2
+
+
+def test_a_doubtful_vote_is_taken_from_the_buffer_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(monkeypatch)
+    player = Player(ground("exits.trailing_stop_percent=0.5:2:0.5", days=30))
+    first, _ = player(None, [{"exits.trailing_stop_percent": 1.0}])
+    taken = counted.buffers
+    assert taken > 0
+    again, _ = player(None, [{"exits.trailing_stop_percent": 1.0}])
+    assert counted.buffers == taken
+    assert again == first
+
+
+def test_a_worker_keeps_votes_up_to_a_limit_and_drops_the_least_used() -> None:
+    def ballot(rows: int) -> Ballot:
+        return Ballot(np.arange(rows), *np.ones((2, rows), dtype=np.int8))
+
+    cache = VoteCache(limit=3 * ballot(100).size)
+    for number in range(1_000):
+        cache.keep(number, ballot(100))
+        assert cache.find(0) is not None  # in use all the time
+        assert cache.size <= 3 * ballot(100).size
+    assert [number for number in range(1_000) if cache.find(number)] == [0, 998, 999]
+    cache.keep("huge", ballot(301))
+    assert (cache.size, cache.find("huge")) == (0, None)
 
 
 def test_histories_and_results_travel() -> None:
