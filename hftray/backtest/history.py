@@ -1,9 +1,9 @@
 """One symbol's history as a backtest wants it: columns, and where playing begins."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class SymbolHistory:
     candles: Candles
     start: int
     sessions: Mapping[date, TradingSession]
+    timelines: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What `backtest.timeline` has found of it, by the candles' seconds."""
 
     def __post_init__(self) -> None:
         candles = self.candles

@@ -7,6 +7,7 @@ After a day's last one comes its closing, when the last of the symbols' sessions
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import cached_property
 from math import ceil, floor
 
 import numpy as np
@@ -43,7 +44,7 @@ class Hours:
         return cls(session, opens, closes, entry_until, square_off_at)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timeline:
     """Which rows of a history are played, and the hours of each day that has any.
 
@@ -55,9 +56,24 @@ class Timeline:
     moments: Ints
     days: dict[int, Hours]
 
+    @cached_property
+    def alone(self) -> dict[int, "Clock"]:
+        """The days of this symbol by itself, oldest first."""
+        return {day: Clock.of([(self, hours)]) for day, hours in sorted(self.days.items())}
+
 
 def timeline(history: SymbolHistory, seconds: int) -> Timeline:
-    """The played part of a history whose candles last so many seconds."""
+    """The played part of a history whose candles last so many seconds.
+
+    Kept with the history, as every set of a sweep asks for it.
+    """
+    known: Timeline | None = history.timelines.get(seconds)
+    if known is None:
+        known = history.timelines[seconds] = _timeline(history, seconds)
+    return known
+
+
+def _timeline(history: SymbolHistory, seconds: int) -> Timeline:
     start, times = history.start, history.candles.time
     days = history.candles.day[start:]
     first = np.flatnonzero(np.diff(days, prepend=-1))
@@ -114,6 +130,8 @@ class Clock:
 
 def trading_days(timelines: Sequence[Timeline]) -> dict[int, Clock]:
     """The days (ordinals) on which any symbol is played, oldest first."""
+    if len(timelines) == 1:
+        return timelines[0].alone
     parts: dict[int, list[tuple[Timeline, Hours]]] = {}
     for line in timelines:
         for day, hours in line.days.items():
