@@ -15,7 +15,7 @@ from hftray.backtest.sweep import Ground, Result, Window, figures_of, metrics_of
 from hftray.strategies.plugins import load_plugins
 
 CALL_SECONDS = 0.25  # of work in one call: much more than a call costs, short for a progress bar
-VOTES = 128 << 20  # bytes of votes that a worker keeps
+VOTES = 32 << 20  # bytes of votes that a worker keeps
 
 
 class Player:
