@@ -74,6 +74,7 @@ class GrowwStream:
         self._poked = asyncio.Event()
         self._watch_changed = False
         self._renewal = ""
+        self._mark: object = None
         self._connections = 0
         self._subscribed = 0
         self._heard_at: datetime | None = None
@@ -114,7 +115,7 @@ class GrowwStream:
             self._set(StreamState.STOPPED)
 
     def renew(self, reason: str) -> None:
-        """Log in anew with new credentials, because the session's token was renewed."""
+        """Log in anew with new credentials; a renewed session is noticed without being told."""
         self._renewal = reason
         self._poked.set()
 
@@ -138,7 +139,9 @@ class GrowwStream:
 
     async def _supervise(self) -> None:
         while True:
-            await self._pause(self._pace.until_allowed(self._now()), patient=True)
+            if (rest := self._pace.until_allowed(self._now())) > 0:
+                self._set(StreamState.WAITING, f"{self._note}; too many connections in an hour")
+                await self._pause(rest, patient=True)
             try:
                 reason, refused = await self._connection(), False
             except HftrayError as error:
@@ -163,6 +166,7 @@ class GrowwStream:
         try:
             key = SocketKey()
             token = await self._tokens.socket_token(key.public)
+            self._mark = self._tokens.session_mark()
             await link.open(self._options.url, key, token, self._options.timeout)
             self._connections += 1
             return await self._serve(link)
@@ -180,6 +184,8 @@ class GrowwStream:
             self._poked.clear()
             if link.closed.is_set():
                 return link.reason
+            if self._tokens.session_mark() != self._mark:
+                self.renew("the session was renewed")
             if self._renewal:
                 return self._renewal
             if self._watch_changed:

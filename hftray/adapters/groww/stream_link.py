@@ -72,7 +72,9 @@ class StreamLink:
         self._on_price = on_price
         self._on_order = on_order
         self._client = Client()
+        self._begun = False
         self._connecting = True
+        self._cause: Exception | None = None
         self._keys: dict[str, StreamKey] = {}
         self._orders = ""
         self._held: dict[str, Subscription] = {}
@@ -81,6 +83,7 @@ class StreamLink:
         """Log in. BrokerUnavailable when there is no connection at the end."""
         if self._on_order is not None:
             self._orders = orders_subject(token.subscription_id)
+        self._begun = True
         try:
             async with asyncio.timeout(timeout):
                 await self._client.connect(
@@ -110,7 +113,9 @@ class StreamLink:
             for subject in wanted:
                 if subject not in self._held:
                     self._held[subject] = await self._client.subscribe(subject, cb=self._heard)
-            await self._client.flush(max(1, int(timeout)))
+            # nats-py's PING overtakes the subscriptions it still holds; the second one cannot.
+            for _ in range(2):
+                await self._client.flush(max(1, int(timeout)))
         except _FAULTS as error:
             raise BrokerUnavailable(f"live feed: {self.reason or _reason(error)}") from error
 
@@ -118,7 +123,8 @@ class StreamLink:
         """End the connection; nothing is heard afterwards."""
         self._connecting = False
         self._held.clear()
-        await self._client.close()
+        if self._begun:
+            await self._client.close()
 
     async def _heard(self, message: Msg) -> None:
         subject = message.subject
@@ -135,13 +141,16 @@ class StreamLink:
     async def _on_error(self, error: Exception) -> None:
         if self._connecting:
             raise error  # or nats-py would try again, once for ever
+        if isinstance(error, nats.errors.UnexpectedEOF):
+            # What the server said before it closed; the end of the stream will replace it.
+            self._cause = self._client.last_error
         text = _public(_reason(error))
         if "permissions violation" in text:
             self.refused = text
         log.warning("live feed error", reason=text)
 
     async def _on_closed(self) -> None:
-        error = self._client.last_error
+        error = self._cause or self._client.last_error
         self.reason = _public(_reason(error)) if error else "closed by the server"
         self.closed.set()
 

@@ -29,6 +29,10 @@ class SocketToken:
 class SocketTokens(Protocol):
     """Who asks Groww for the right to log in."""
 
+    def session_mark(self) -> object:
+        """Something that changes when the session behind the tokens is renewed."""
+        ...
+
     async def socket_token(self, public_key: str) -> SocketToken:
         """A token for the owner of this key. RetryError, StopError, RejectError, UnknownOutcome."""
         ...
