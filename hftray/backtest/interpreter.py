@@ -6,12 +6,13 @@ order of a live scan: what the exchange does with working orders, then the candl
 and entries when every symbol has had its exits.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 
 from hftray.backtest.outcome import Outcome, RoundTrip
 from hftray.core.engine import SymbolEngine
-from hftray.core.events import CancelOrder, ClockAdvanced, Event, SessionOpened, Settle
+from hftray.core.events import CancelOrder, ClockAdvanced, Command, Event, SessionOpened, Settle
 from hftray.core.market import Candle
 from hftray.core.matching import fill_price, taker_price, trigger_price
 from hftray.core.orders import Approval, Leg, Order, OrderIntent, OrderReport, OrderStatus
@@ -62,9 +63,13 @@ class Interpreter:
 
     def decide(self, session: TradingSession | None, now: datetime) -> None:
         """The engine's part: the candle, or only the time; exits are ordered at once."""
-        if session is not None and session != self.engine.session:
-            self._carry_out(SessionOpened(session))
+        self.open(session)
         self._carry_out(ClockAdvanced(now) if self._candle is None else self._candle)
+
+    def decide_trusting(self, session: TradingSession, candle: Candle, now: datetime) -> None:
+        """`decide` on the moment's candle, which is in the engine's buffer and past doubt."""
+        self.open(session)
+        self._obey(self.engine.candle_closed(candle, now))
 
     def enter(self) -> None:
         """Ask for the entry that was decided on this candle, if one was."""
@@ -90,8 +95,17 @@ class Interpreter:
         price = taker_price(self.price, order.side, share, slippage_bps=self._slippage)
         self._report(order, OrderStatus.FILLED, now, price)
 
+    def open(self, session: TradingSession | None) -> None:
+        """Tell the engine of a session it does not know yet."""
+        known = self.engine.session
+        if session is not None and session is not known and session != known:
+            self._carry_out(SessionOpened(session))
+
     def _carry_out(self, event: Event) -> None:
-        for command in self.engine.handle(event):
+        self._obey(self.engine.handle(event))
+
+    def _obey(self, commands: Sequence[Command]) -> None:
+        for command in commands:
             match command:
                 case OrderIntent(leg=Leg.ENTRY):
                     self.wanted = command

@@ -14,11 +14,12 @@ from hftray.backtest.history import SymbolHistory
 from hftray.backtest.interpreter import Interpreter
 from hftray.backtest.outcome import Outcome
 from hftray.backtest.tape import Reel, Tape
-from hftray.backtest.timeline import NEVER, Clock, Hours, timeline
+from hftray.backtest.timeline import NEVER, Clock, Hours, timeline, when
 from hftray.core.candles import Ints
 from hftray.core.engine import SymbolEngine
-from hftray.core.events import Command, Decision
+from hftray.core.events import Command, Decision, Vote
 from hftray.core.exits import first_touch
+from hftray.core.market import Candle
 from hftray.core.money import ZERO
 from hftray.core.position import Phase, Position
 from hftray.core.risk import RiskBook
@@ -68,29 +69,30 @@ class Lane:
         self._tape = Tape(history.symbol, candles, window, signals.candle_minutes)
         self._start_engine()
         self._player = Interpreter(self.engine, book, slippage_bps=slippage_bps, outcome=outcome)
-        self._hours: Hours | None = None
+        self.hours: Hours | None = None
         self._clock: Clock | None = None
+        self._decision: Vote | None = None  # of the candle at `due_row`, while flat
         self._lively = self._days_with_chances()
-        self._every = False  # whether no candle of the day may be skipped
+        self.doubted = False  # whether no candle of the day may be skipped
         self._own: int | None = None  # the row that the present moment brings
-        self.row = 0
+        self.row = self.due_row = 0
         self.due = NEVER
 
     # Days
 
     def open_day(self, day: int, clock: Clock) -> None:
         """Go to the symbol's first candle of the day, if it has any."""
-        self._hours, self._clock = self.line.days.get(day), clock
+        self.hours, self._clock = self.line.days.get(day), clock
         self.due = NEVER
-        self._every = day in self._reel.doubted
-        if self._hours is not None:
-            self.row = self._hours.rows.start
-            if self._every or self.row in self._lively:
+        self.doubted = day in self._reel.doubted
+        if self.hours is not None:
+            self.row = self.hours.rows.start
+            if self.doubted or self.row in self._lively:
                 self.look_ahead(0)
 
     def session(self, moment: int) -> TradingSession | None:
         """The session the symbol trades in at that moment."""
-        hours = self._hours
+        hours = self.hours
         return None if hours is None or moment > hours.closes else hours.session
 
     @property
@@ -99,7 +101,7 @@ class Lane:
         held = self.engine.position
         if held is None:
             return ZERO
-        return abs(held.entry_price - held.stop_loss) * held.quantity + self._player.paid
+        return held.risk + self._player.paid
 
     @property
     def active(self) -> bool:
@@ -110,7 +112,7 @@ class Lane:
 
     def catch_up(self, moment: int) -> None:
         """Stand right before a moment, everything before it counted."""
-        hours = self._hours
+        hours = self.hours
         if hours is None:
             return
         row = self._row_from(moment)
@@ -121,7 +123,7 @@ class Lane:
     def see(self, moment: int, now: datetime) -> None:
         """The exchange's part of the moment."""
         own = self._own
-        candle = None if own is None else self.history.candle(self.line.rows.item(own))
+        candle = None if own is None else self.candle(own)
         self._player.price = self._price_before(self.row)
         self._player.see(candle, self.session(moment), now)
 
@@ -136,6 +138,58 @@ class Lane:
         """The entry that was decided, if one was."""
         self._player.enter()
 
+    def play(self, now: datetime) -> None:
+        """All of the moment that is due, for a symbol alone and not `doubted` today.
+
+        The same as the parts above, one after the other; only the feed guard is not asked, which
+        knows no candle of the day to refuse.
+        """
+        moment, row = self.due, self.due_row
+        self._skip_to(row)
+        hours, player, end = self.hours, self._player, self._reel.ends.item(row)
+        assert hours is not None  # there is something due
+        candle = self.candle(row)
+        player.price = self._price_before(row)
+        player.see(candle, hours.session, now)
+        self._foresight.row = end - 1
+        self.row = row + 1
+        self._tape.wind_to(end)
+        player.decide_trusting(hours.session, candle, now)
+        player.enter()
+        self.look_ahead(moment)
+
+    # Whole trips (`backtest.express`)
+
+    def entry_due(self) -> Vote | None:
+        """The vote due now, of which the engine would make an entry; it stands on its candle."""
+        vote, hours, row = self._decision, self.hours, self.due_row
+        if hours is None or vote is None or self.active:
+            return None
+        self._player.open(hours.session)
+        self._tape.wind_to(self._reel.ends.item(row))
+        return None if self.engine.entry_obstacle(vote, when(self.due)) else vote
+
+    def exit_row(self, position: Position, row: int) -> int:
+        """The first row from `row` on that could end the position, by price or by time."""
+        hours = self.hours
+        assert hours is not None  # a position is held on days with candles
+        return self._first_touch(position, row, max(row, self._row_from(hours.square_off_at)))
+
+    def seen(self, position: Position, begin: int, end: int) -> Position:
+        """The position after the candles of these rows."""
+        if begin == end:
+            return position
+        candles, ends = self._reel.candles, self._reel.ends
+        part = slice(ends.item(begin) - 1, ends.item(end - 1))
+        return position.improved_within(
+            float(candles.low[part].min()), float(candles.high[part].max())
+        )
+
+    def stand_behind(self, row: int) -> None:
+        """Go on after this row; what happened up to it is over and needs no trace here."""
+        self.row = row + 1
+        self.look_ahead(self.due)
+
     def end(self, now: datetime) -> None:
         """The exchange's part of the day's end."""
         self._own = None
@@ -149,47 +203,56 @@ class Lane:
 
     def rest(self, moment: int) -> None:
         """Let a moment pass on which nothing can happen here."""
-        if self._hours is not None:
+        if self.hours is not None:
             self._skip_to(self._row_from(moment + 1))
 
     # What comes next
 
     def look_ahead(self, moment: int) -> None:
         """Find the next moment, after this one, on which something can happen."""
-        hours, clock = self._hours, self._clock
+        hours, clock = self.hours, self._clock
         assert hours is not None  # without candles today there are no moments
         assert clock is not None
-        own = self._close_of(self.row) if self.row < hours.rows.stop else NEVER
+        row, over = self.row, NEVER
         if self.engine.phase is Phase.FLAT:
-            self.due = self._next_entry(hours)
+            row = self._next_entry(hours)
         elif self._player.working is None and self.engine.position is not None:
-            self.due = self._next_exit(self.engine.position, hours, clock, moment)
+            over = clock.first_from(max(hours.square_off_at, moment + 1))
+            row = self._next_exit(self.engine.position, hours, over)
         else:
-            self.due = min(own, clock.first_from(max(hours.closes, moment) + 1))
-        if self._every:
-            self.due = min(self.due, own)
+            over = clock.first_from(max(hours.closes, moment) + 1)
+        if self.doubted:
+            row = min(row, self.row)
+        self.due_row = row
+        own = self.close_of(row) if row < hours.rows.stop else NEVER
+        self.due = min(own, over)
 
     def _next_entry(self, hours: Hours) -> int:
         rows, places = self._chances
         index = int(rows.searchsorted(self.row))
         while index < len(rows) and rows.item(index) < hours.rows.stop:
-            if self._foresight.at(places.item(index)).decision is not Decision.HOLD:
-                return self._close_of(rows.item(index))
+            vote = self._foresight.at(places.item(index))
+            if vote.decision is not Decision.HOLD:
+                self._decision = vote
+                return rows.item(index)
             index += 1
-        return NEVER
+        return hours.rows.stop
 
-    def _next_exit(self, position: Position, hours: Hours, clock: Clock, moment: int) -> int:
-        over = clock.first_from(max(hours.square_off_at, moment + 1))
+    def _next_exit(self, position: Position, hours: Hours, over: int) -> int:
         last = min(self._row_from(over), hours.rows.stop)
-        if self.row >= last:
-            return over
+        return self._first_touch(position, self.row, last)
+
+    def _first_touch(self, position: Position, row: int, last: int) -> int:
+        """The first row from `row` on that could end the position; `last` if none before does."""
+        if row >= last:
+            return row
         candles, ends = self._reel.candles, self._reel.ends
-        part = slice(ends.item(self.row) - 1, ends.item(last - 1))
+        part = slice(ends.item(row) - 1, ends.item(last - 1))
         place = first_touch(
             position, candles.high[part], candles.low[part], candles.close[part],
             self._rules.exits, self.history.instrument.tick_size,
         )  # fmt: skip
-        return over if place is None else self._close_of(self.row + place)
+        return last if place is None else row + place
 
     def _skip_to(self, row: int) -> None:
         """Pass over candles on which nothing happens; a held position still sees their prices."""
@@ -198,20 +261,35 @@ class Lane:
         if end:
             engine.last_price = candles.close.item(end - 1)
         if row > self.row and engine.position is not None:
-            part = slice(end - (row - self.row), end)
-            highest, lowest = float(candles.high[part].max()), float(candles.low[part].min())
-            engine.position = engine.position.improved_by(highest).improved_by(lowest)
+            engine.position = self.seen(engine.position, self.row, row)
         self._tape.wind_to(end)
         self.row = row
 
     # Where things are
 
-    def _close_of(self, row: int) -> int:
+    def close_of(self, row: int) -> int:
+        """The moment the row's candle closes."""
         return self.line.moments.item(row)
+
+    def opened(self, row: int) -> int:
+        """The moment the row's candle opens."""
+        return self.history.candles.time.item(self.line.rows.item(row))
+
+    def candle(self, row: int) -> Candle:
+        """The row's candle."""
+        return self.history.candle(self.line.rows.item(row))
+
+    def open(self, row: int) -> float:
+        """The row's first price."""
+        return self.history.candles.open.item(self.line.rows.item(row))
+
+    def close(self, row: int) -> float:
+        """The row's last price."""
+        return self.history.candles.close.item(self.line.rows.item(row))
 
     def _row_from(self, moment: int) -> int:
         """The first row of the day whose candle closes then or later."""
-        hours = self._hours
+        hours = self.hours
         assert hours is not None  # asked of days with candles only
         rows = hours.rows
         return rows.start + int(self.line.moments[rows.start : rows.stop].searchsorted(moment))
@@ -219,7 +297,7 @@ class Lane:
     def _price_before(self, row: int) -> float | None:
         if row == 0:
             return None
-        return self.history.candles.close.item(self.line.rows.item(row - 1))
+        return self.close(row - 1)
 
     def _entry_chances(self) -> tuple[Ints, Ints]:
         """Rows on which an entry is possible, and their places in the foresight."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from hftray.backtest.express import Express
 from hftray.backtest.foresight import VoteCache
 from hftray.backtest.history import SymbolHistory
 from hftray.backtest.lane import Lane
@@ -50,9 +51,10 @@ def play(
         for history in histories
     ]
     account = _Account(book, lanes, outcome.trips)
+    express = Express(lanes[0], rules, book, slippage_bps) if len(lanes) == 1 else None
     for day, clock in trading_days([lane.line for lane in lanes]).items():
         account.open_day(clock)
-        _play_day(lanes, account, day, clock)
+        _play_day(lanes, account, day, clock, express)
         outcome.curve.append((when(clock.closing), book.equity))
     outcome.candles = sum(len(lane.line.rows) for lane in lanes)
     return outcome
@@ -74,6 +76,10 @@ class _Account:
         self._book.open_day(first.date(), first)
         self._counted, self._room = len(self._trips), self._book.loss_room
 
+    def _count(self) -> None:
+        if len(self._trips) != self._counted:
+            self._counted, self._room = len(self._trips), self._book.loss_room
+
     def before_entries(self, moment: int) -> None:
         """Give the book the marks of the moment before, which an entry is measured by."""
         if len(self._lanes) > 1:
@@ -82,11 +88,19 @@ class _Account:
                 lane.rest(moment - 1)
             self._book.revalue({lane.engine.symbol: lane.engine.open_pnl() for lane in held})
 
+    def take_trip(self, express: Express) -> datetime | None:
+        """When the round trip that begins now was over, if it can be taken whole."""
+        self._count()
+        trip = express.take(self._room - _MARGIN)
+        if trip is None:
+            return None
+        self._trips.append(trip)
+        return trip.exit.timestamp
+
     def mark(self, moment: int, now: datetime) -> bool:
         """Mark the account if the daily loss could have been reached; whether it soon could be."""
         held = [lane for lane in self._lanes if lane.engine.position is not None]
-        if len(self._trips) != self._counted:
-            self._counted, self._room = len(self._trips), self._book.loss_room
+        self._count()
         worst = sum((lane.worst for lane in held), ZERO)
         if self._room - worst > _MARGIN or self._book.state is not RiskState.ACTIVE:
             return False
@@ -96,9 +110,12 @@ class _Account:
         return bool(held) and self._book.state is RiskState.ACTIVE
 
 
-def _play_day(lanes: Sequence[Lane], account: _Account, day: int, clock: Clock) -> None:
+def _play_day(
+    lanes: Sequence[Lane], account: _Account, day: int, clock: Clock, express: Express | None
+) -> None:
     for lane in lanes:
         lane.open_day(day, clock)
+    trusted = lanes[0] if express is not None and not lanes[0].doubted else None
     moment, close = 0, False  # close to the daily loss: every moment is marked
     while True:
         due = min(lane.due for lane in lanes)
@@ -107,8 +124,14 @@ def _play_day(lanes: Sequence[Lane], account: _Account, day: int, clock: Clock) 
         if due == NEVER:
             break
         moment, now = due, when(due)
-        account.before_entries(moment)
-        _play_moment([lane for lane in lanes if lane.due == moment], moment, now)
+        if trusted is not None and trusted.due == moment:
+            if (over := account.take_trip(express)) is not None:
+                now = over
+            else:
+                trusted.play(now)
+        else:
+            account.before_entries(moment)
+            _play_moment([lane for lane in lanes if lane.due == moment], moment, now)
         close = account.mark(moment, now)
     _close_day([lane for lane in lanes if lane.active], clock.closing)
     account.mark(clock.closing, when(clock.closing))

@@ -51,7 +51,10 @@ class Candles:
 
     def rows(self, which: slice | NDArray[Any]) -> "Candles":
         """Some of the rows: a slice, a mask, or places."""
-        return Candles(*(getattr(self, name)[which] for name in ("time", "day", *COLUMNS)))
+        return Candles(
+            self.time[which], self.day[which], self.open[which], self.high[which],
+            self.low[which], self.close[which], self.volume[which],
+        )  # fmt: skip
 
     def at(self, row: int, symbol: str) -> Candle:
         """One row as a value, its time in India's zone."""

@@ -52,6 +52,7 @@ class Charges:
         return Charges(**{name: part - getattr(other, name) for name, part in self.parts().items()})
 
 
+_NOTHING = paisa(ZERO)
 NO_CHARGES = Charges(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
 
 
@@ -84,14 +85,13 @@ class ChargeTable:
         exchange = paisa_of(turnover, self.exchange_percent)
         sebi = paisa_of(turnover, self.sebi_percent)
         ipft = paisa_of(turnover, self.ipft_percent)
-        stt_rate = self.stt_sell_percent if side is Side.SELL else ZERO
-        stamp_rate = self.stamp_buy_percent if side is Side.BUY else ZERO
+        sold = side is Side.SELL
         return Charges(
             brokerage=brokerage,
-            stt=paisa_of(turnover, stt_rate),
+            stt=paisa_of(turnover, self.stt_sell_percent) if sold else _NOTHING,
             exchange=exchange,
             sebi=sebi,
-            stamp=paisa_of(turnover, stamp_rate),
+            stamp=_NOTHING if sold else paisa_of(turnover, self.stamp_buy_percent),
             ipft=ipft,
             gst=paisa_of(brokerage + exchange + sebi + ipft, self.gst_percent),
         )

@@ -133,8 +133,10 @@ class SymbolEngine(TradeLife):
         now = candle.time + self.candles.interval
         if not self.feed.admits_candle(candle, self.candles):
             return self._pass_time(self.feed.advance(now))
-        if not self.candles.append(candle):
-            return []
+        return self.candle_closed(candle, now) if self.candles.append(candle) else []
+
+    def candle_closed(self, candle: Candle, now: datetime) -> list[Command]:
+        """What follows from a candle that is trusted, and the newest of the buffer by now."""
         self.last_price = candle.close
         commands = self._patience()
         if self.phase is Phase.OPEN and self.position is not None:
@@ -143,7 +145,7 @@ class SymbolEngine(TradeLife):
                 reason, level = touched
                 commands += self._exit(candle.close, now, reason, trigger=level)
         if self.position is not None:
-            self.position = self.position.improved_by(candle.high).improved_by(candle.low)
+            self.position = self.position.improved_within(candle.low, candle.high)
         commands += self._guard(candle.close, now)
         commands += self._vote(now, candle.close, final=True)
         return commands
@@ -161,7 +163,7 @@ class SymbolEngine(TradeLife):
         candle_time = self.candles.last_time()
         assert candle_time is not None  # a vote follows a candle
         decides = final or self.rules.signals.entry_on == "tick"
-        obstacle = self._entry_obstacle(vote, now) if decides else "indicative"
+        obstacle = self.entry_obstacle(vote, now) if decides else "indicative"
         signal = Signal(
             symbol=self.symbol,
             signal=vote.decision,
@@ -175,7 +177,13 @@ class SymbolEngine(TradeLife):
         )
         return [signal] if obstacle else [signal, self._entry(vote, price, now, candle_time)]
 
-    def _entry_obstacle(self, vote: Vote, now: datetime) -> str | None:
+    def atr(self) -> float | None:
+        """Average true range on the newest candle, in rupees; None while there is none."""
+        newest = indicators.atr(self.candles.view(), self.rules.signals.atr_period).item(-1)
+        return newest if newest > 0 else None
+
+    def entry_obstacle(self, vote: Vote, now: datetime) -> str | None:
+        """Why this vote makes no entry now; None when it does."""
         if self.phase is not Phase.FLAT:
             return {Phase.OPEN: "holding", Phase.ENTERING: "entering"}.get(self.phase, "exiting")
         if vote.decision is Decision.HOLD:
@@ -188,8 +196,7 @@ class SymbolEngine(TradeLife):
         return f"no entry: {fault}" if fault else None
 
     def _entry(self, vote: Vote, price: float, now: datetime, candle_time: datetime) -> OrderIntent:
-        assert self.session is not None  # checked by _entry_obstacle
-        atr = float(indicators.atr(self.candles.view(), self.rules.signals.atr_period)[-1])
+        assert self.session is not None  # checked by entry_obstacle
         self.phase = next_phase(self.phase, Trigger.ENTRY_INTENDED)
         self.intent = OrderIntent(
             symbol=self.symbol,
@@ -199,7 +206,7 @@ class SymbolEngine(TradeLife):
             time=now,
             reason="signal",
             session_day=self.session.day,
-            atr=atr if atr > 0 else None,
+            atr=self.atr(),
             candle_time=candle_time,
             score=vote.score,
             votes=vote.votes,

@@ -38,14 +38,22 @@ def fill_price(
 
     The slippage never carries a fill beyond the limit.
     """
-    taken = taker_price(price, order.side, instrument, slippage_bps=slippage_bps)
-    if order.limit_price is None:
+    side, limit = order.side, order.limit_price
+    return limited_price(price, side, limit, instrument, slippage_bps=slippage_bps)
+
+
+def limited_price(
+    price: float, side: Side, limit: Decimal | None, instrument: Instrument, *, slippage_bps: float
+) -> Decimal | None:
+    """`fill_price` of whatever has this side and limit."""
+    taken = taker_price(price, side, instrument, slippage_bps=slippage_bps)
+    if limit is None:
         return taken
-    if order.side is Side.BUY:
-        limit = round_down_to_tick(order.limit_price, instrument.tick_size)
-        return min(taken, limit) if _quoted(price) <= limit else None
-    limit = round_up_to_tick(order.limit_price, instrument.tick_size)
-    return max(taken, limit) if _quoted(price) >= limit else None
+    if side is Side.BUY:
+        most = round_down_to_tick(limit, instrument.tick_size)
+        return min(taken, most) if _quoted(price) <= most else None
+    least = round_up_to_tick(limit, instrument.tick_size)
+    return max(taken, least) if _quoted(price) >= least else None
 
 
 def level_price(level: Decimal, candle: Candle, before: float | None) -> float:

@@ -7,7 +7,6 @@ that passed through an indicator keeps the value a person sees.
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 PAISA = Decimal("0.01")
-HUNDRED = Decimal(100)
 ZERO = Decimal(0)
 
 # Float arithmetic on prices leaves noise near 1e-12; rounding up or down must not act on it.
@@ -29,12 +28,12 @@ def paisa(amount: Decimal | float) -> Decimal:
 
 def percent_of(amount: Decimal, percent: Decimal) -> Decimal:
     """That many percent of the amount, unrounded."""
-    return amount * percent / HUNDRED
+    return amount * percent * PAISA
 
 
 def paisa_of(amount: Decimal, percent: Decimal) -> Decimal:
     """That many percent of an amount of money, to the paisa: `paisa(percent_of(...))` for less."""
-    return (amount * percent / HUNDRED).quantize(PAISA, ROUND_HALF_UP)
+    return (amount * percent * PAISA).quantize(PAISA, ROUND_HALF_UP)
 
 
 def portion(total: Decimal, part: int, whole: int) -> Decimal:

@@ -179,11 +179,16 @@ def order_reference(run: int, day: date, symbol: str, leg: Leg, sequence: int) -
     Day and leg are readable (`20261122E…`), the rest is a hash, so a retry of the same step
     finds the earlier order instead of making a second one.
     """
-    text = f"{run}|{day.isoformat()}|{symbol}|{leg}|{sequence}"
+    written = day.isoformat()
+    text = f"{run}|{written}|{symbol}|{leg}|{sequence}"
     digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
-    letters = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"
     tail = ""
-    for _ in range(11):
-        digest, index = divmod(digest, len(letters))
-        tail += letters[index]
-    return f"{day:%Y%m%d}{leg[0] if leg is not Leg.EXIT else 'X'}{tail}"
+    for _ in range(5):
+        digest, index = divmod(digest, len(_PAIRS))
+        tail += _PAIRS[index]
+    tail += _LETTERS[digest % len(_LETTERS)]
+    return f"{written.replace('-', '')}{leg[0] if leg is not Leg.EXIT else 'X'}{tail}"
+
+
+_LETTERS = "0123456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+_PAIRS = [low + high for high in _LETTERS for low in _LETTERS]  # two digits at a time

@@ -4,13 +4,14 @@ Quantities are shares, prices Decimal rupees on the tick; `best_price` is the mo
 price seen since entry and carries the trailing stop.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
 from hftray.core.errors import IllegalTransition
 from hftray.core.orders import Side
+from hftray.core.values import changed
 
 
 class Phase(StrEnum):
@@ -77,6 +78,11 @@ class Position:
     score: float = 0.0
     votes: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def risk(self) -> Decimal:
+        """The most rupees, before charges, that it can be down and its stop-loss not touched."""
+        return abs(self.entry_price - self.stop_loss) * self.quantity
+
     def gross_pnl(self, price: Decimal, quantity: int | None = None) -> Decimal:
         """Rupees gained if `quantity` shares (default all) left at `price`, before charges."""
         shares = self.quantity if quantity is None else quantity
@@ -85,4 +91,8 @@ class Position:
     def improved_by(self, price: float) -> "Position":
         """The position after seeing `price`: its best price can only get better."""
         better = price > self.best_price if self.side is Side.BUY else price < self.best_price
-        return replace(self, best_price=price) if better else self
+        return changed(self, best_price=price) if better else self
+
+    def improved_within(self, low: float, high: float) -> "Position":
+        """The position after prices from `low` to `high`."""
+        return self.improved_by(high if self.side is Side.BUY else low)

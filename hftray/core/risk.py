@@ -9,7 +9,7 @@ then nothing new is granted). Money is Decimal rupees; no clock: moments come wi
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from hftray.core.charges import ChargeSchedule
 from hftray.core.errors import IllegalTransition, NotFound, NotRegistered, StaleEpoch
@@ -23,7 +23,7 @@ from hftray.core.ledger import (
 )
 from hftray.core.market import Instrument
 from hftray.core.money import ZERO, paisa
-from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, TradeStatus
+from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, Side, TradeStatus
 from hftray.core.position import Position
 from hftray.core.recovery import order_of
 from hftray.core.risk_account import Account, Holding
@@ -34,6 +34,14 @@ from hftray.core.risk_switch import RiskSwitch
 from hftray.core.risk_view import RiskState, RiskView
 from hftray.core.rules import ExitRules, RiskLimits
 from hftray.core.sizing import entry_band, position_size
+
+
+class Terms(NamedTuple):
+    """What an entry is granted: its shares, its limit, the most rupees a share may deploy."""
+
+    quantity: int
+    limit: Decimal
+    most: Decimal
 
 
 class RiskBook:
@@ -59,7 +67,7 @@ class RiskBook:
         self.run = run
         self.limits = limits
         self._exits = exits
-        self._charges = charges
+        self.charges = charges
         self._instruments = instruments
         self._account = Account(run.initial_capital)
         self._day = RiskDay(run.initial_capital)
@@ -157,19 +165,38 @@ class RiskBook:
         if intent.leg is not Leg.ENTRY:
             refusal = self._check.exit_refusal(intent)
             return Denial(refusal) if refusal else self._approve(intent, intent.quantity)
-        refusal = self._check.entry_refusal(intent) or self._lateness(intent)
+        refusal = self._check.entry_refusal(intent.symbol, intent.price) or self._lateness(intent)
         if refusal:
             return Denial(refusal)
-        limit_price, most = entry_band(
-            intent.side,
-            intent.price,
-            percent=self.limits.entry_band_percent,
-            tick=self._instruments[intent.symbol].tick_size,
-        )
-        quantity = self._size(intent, most)
-        if quantity == 0:
+        terms = self._terms(intent.symbol, intent.side, intent.price, intent.atr)
+        if terms is None:
             return Denial("size: neither the risk nor the capital allowed carries one share")
-        return self._approve(intent, quantity, limit_price=limit_price, reserved=most * quantity)
+        reserved = terms.most * terms.quantity
+        return self._approve(intent, terms.quantity, limit_price=terms.limit, reserved=reserved)
+
+    def terms(self, symbol: str, side: Side, price: float, atr: float | None) -> Terms | None:
+        """What an entry decided now at `price` would be granted, None for nothing.
+
+        Nothing is set aside; see `pass_through`.
+        """
+        if self._check.entry_refusal(symbol, price):
+            return None
+        return self._terms(symbol, side, price, atr)
+
+    def pass_through(self, left: TradeRecord) -> None:
+        """Take a round trip that is over already: its exit's row, of all that its entry bought.
+
+        The book is then as after reserving and settling both orders, but it does not know them by
+        reference. For whoever plays the past and knows how a trade ended.
+        """
+        self._day.sequences[left.symbol, Leg.ENTRY] = self.next_sequence(left.symbol, Leg.ENTRY)
+        self._day.sequences[left.symbol, Leg.EXIT] = left.sequence
+        self._day.entries[left.symbol] = self._day.entries.get(left.symbol, 0) + 1
+        self._account.realised += left.pnl or ZERO
+
+    def next_sequence(self, symbol: str, leg: Leg) -> int:
+        """The number that the symbol's next order of the leg will have."""
+        return self._day.sequences.get((symbol, leg), 0) + 1
 
     def trade_record(self, approval: Approval) -> TradeRecord:
         """The PENDING row of an order under way. NotFound once it is settled."""
@@ -192,7 +219,7 @@ class RiskBook:
         self._require_epoch(pending.symbol, epoch)
         held = self._account.holdings.get(pending.symbol)
         require_settleable(pending, report, held, after, closed)
-        record = finished(pending, report, held, self._charges)
+        record = finished(pending, report, held, self.charges)
         self._account.settle(record)
         if record.status is TradeStatus.FAILED:
             self._day.give_back(record)
@@ -271,7 +298,7 @@ class RiskBook:
         if held.reference in rows:
             return rows[held.reference]
         exchange = self._instruments.get(held.symbol, Instrument(held.symbol)).exchange
-        return entry_of(held, self.run, exchange, self._charges)
+        return entry_of(held, self.run, exchange, self.charges)
 
     # Granting
 
@@ -287,17 +314,24 @@ class RiskBook:
             return None
         return f"too late: decided {known - intent.time} of market time ago"
 
-    def _size(self, intent: OrderIntent, most: Decimal) -> int:
-        return position_size(
+    def _terms(self, symbol: str, side: Side, price: float, atr: float | None) -> Terms | None:
+        limit, most = entry_band(
+            side,
+            price,
+            percent=self.limits.entry_band_percent,
+            tick=self._instruments[symbol].tick_size,
+        )
+        quantity = position_size(
             capital=self._account.capital,
             risk_percent=self.limits.risk_per_trade_percent,
-            atr=intent.atr,
+            atr=atr,
             stop_multiple=self._exits.stop_loss_atr,
             price=most,
             fallback_stop_percent=self._exits.stop_loss_percent,
             free=self._check.free,
             max_exposure_percent=self.limits.max_symbol_exposure_percent,
         )
+        return Terms(quantity, limit, most) if quantity else None
 
     def _approve(
         self,

@@ -12,7 +12,7 @@ and what is left depends only on the entry and the open quantity, never on the p
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from hftray.core.errors import NotFound
 from hftray.core.ledger import TradeRecord
 from hftray.core.money import ZERO, portion
 from hftray.core.orders import Leg, Side, TradeStatus
+from hftray.core.values import changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class Holding:
     def keeping(self, quantity: int) -> "Holding":
         """What is left when only `quantity` shares stay; the mark shrinks with them."""
         gross = portion(self.gross, quantity, self.quantity)
-        return replace(self, quantity=quantity, gross=gross)
+        return changed(self, quantity=quantity, gross=gross)
 
 
 class Account:
@@ -112,7 +113,7 @@ class Account:
     def mark(self, symbol: str, gross: Decimal) -> None:
         """The open P&L of the symbol's position before charges; nothing without a position."""
         if (held := self.holdings.get(symbol)) is not None:
-            self.holdings[symbol] = replace(held, gross=gross)
+            self.holdings[symbol] = changed(held, gross=gross)
 
     def settle(self, record: TradeRecord) -> None:
         """Take a finished order: its reservation goes, what it filled opens or closes shares."""

@@ -54,9 +54,8 @@ class LimitCheck:
             return None
         return f"{DAILY_LOSS}: {loss} has reached the limit of {limit}"
 
-    def entry_refusal(self, intent: OrderIntent) -> str | None:
-        """Why no entry now, whatever its size."""
-        symbol = intent.symbol
+    def entry_refusal(self, symbol: str, price: float) -> str | None:
+        """Why no entry now, whatever its size; `price` is the one it was decided at."""
         today = self.day.entries.get(symbol, 0)
         if self.switch.state.entries_barred:
             return f"risk is {self.switch.state}: {self.switch.reason}"
@@ -66,8 +65,8 @@ class LimitCheck:
             return f"{symbol} is locked: {self.locks[symbol]}"
         if symbol in self.account.holdings or self.account.working(symbol):
             return f"{symbol} has a position or a working order"
-        if not (isfinite(intent.price) and intent.price > 0):
-            return f"price {intent.price} is not a positive number"
+        if not (isfinite(price) and price > 0):
+            return f"price {price} is not a positive number"
         if today >= self.limits.max_trades_per_symbol_day:
             return f"trades: {today} in {symbol} today is the limit"
         if self.day.trades >= self.limits.max_trades_per_day:

@@ -1,6 +1,5 @@
 """The ledger's rows of risk: the PENDING row of an approved order, and the row it ends as."""
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -13,12 +12,14 @@ from hftray.core.orders import (
     Leg,
     OrderIntent,
     OrderReport,
+    Side,
     TradeStatus,
     order_reference,
     require_trade_step,
 )
 from hftray.core.position import Position
 from hftray.core.risk_account import Holding
+from hftray.core.values import changed
 
 
 def approved(
@@ -77,7 +78,7 @@ def finished(
     if price is None or filled == 0:
         require_trade_step(pending.status, TradeStatus.FAILED)
         reason = ": ".join(text for text in (pending.reason, report.reason) if text)
-        return replace(pending, **changes, status=TradeStatus.FAILED, reason=reason)
+        return changed(pending, **changes, status=TradeStatus.FAILED, reason=reason)
     require_trade_step(pending.status, TradeStatus.EXECUTED)
     charges = schedule.charges(
         pending.side,
@@ -88,11 +89,18 @@ def finished(
     ).total
     changes |= {"status": TradeStatus.EXECUTED, "quantity": filled, "price": price}
     if held is not None and pending.leg is Leg.EXIT:
-        rest = held.keeping(held.quantity - filled)
-        gross = (paisa(price * filled) - (held.entered - rest.entered)) * held.entry.side.sign
-        net = gross - charges - (held.charges - rest.charges)
-        changes |= {"gross_pnl": gross, "pnl": net}
-    return replace(pending, **changes, charges=charges)
+        entered, paid = held.entered, held.charges
+        if filled < held.quantity:
+            rest = held.keeping(held.quantity - filled)
+            entered, paid = entered - rest.entered, paid - rest.charges
+        gross = gross_result(price * filled, entered, held.entry.side)
+        changes |= {"gross_pnl": gross, "pnl": gross - charges - paid}
+    return changed(pending, **changes, charges=charges)
+
+
+def gross_result(left: Decimal, entered: Decimal, side: Side) -> Decimal:
+    """Rupees gained by shares entered on that side at one value and left at another."""
+    return (paisa(left) - entered) * side.sign
 
 
 def entry_of(held: Position, run: RunInfo, exchange: str, schedule: ChargeSchedule) -> TradeRecord:
