@@ -54,8 +54,9 @@ def play(
     express = Express(lanes[0], rules, book, slippage_bps) if len(lanes) == 1 else None
     for day, clock in trading_days([lane.line for lane in lanes]).items():
         account.open_day(clock)
-        _play_day(lanes, account, day, clock, express)
-        outcome.curve.append((when(clock.closing), book.equity))
+        closing = when(clock.closing)
+        _play_day(lanes, account, day, clock, closing, express)
+        outcome.curve.append((closing, book.equity))
     outcome.candles = sum(len(lane.line.rows) for lane in lanes)
     return outcome
 
@@ -69,12 +70,15 @@ class _Account:
         self._trips = trips
         self._counted = 0
         self._room = ZERO
+        self._opened, self._opening = -1, ZERO  # trips before the newest day, its room then
 
     def open_day(self, clock: Clock) -> None:
         """Begin a day; all positions are closed."""
         first = when(clock.moments.item(0))
         self._book.open_day(first.date(), first)
-        self._counted, self._room = len(self._trips), self._book.loss_room
+        if self._opened != (opened := len(self._trips)):
+            self._opened, self._opening = opened, self._book.loss_room
+        self._counted, self._room = opened, self._opening
 
     def _count(self) -> None:
         if len(self._trips) != self._counted:
@@ -111,7 +115,12 @@ class _Account:
 
 
 def _play_day(
-    lanes: Sequence[Lane], account: _Account, day: int, clock: Clock, express: Express | None
+    lanes: Sequence[Lane],
+    account: _Account,
+    day: int,
+    clock: Clock,
+    closing: datetime,
+    express: Express | None,
 ) -> None:
     for lane in lanes:
         lane.open_day(day, clock)
@@ -133,8 +142,8 @@ def _play_day(
             account.before_entries(moment)
             _play_moment([lane for lane in lanes if lane.due == moment], moment, now)
         close = account.mark(moment, now)
-    _close_day([lane for lane in lanes if lane.active], clock.closing)
-    account.mark(clock.closing, when(clock.closing))
+    _close_day([lane for lane in lanes if lane.active], closing)
+    account.mark(clock.closing, closing)
 
 
 def _play_moment(lanes: Sequence[Lane], moment: int, now: datetime) -> None:
@@ -149,8 +158,7 @@ def _play_moment(lanes: Sequence[Lane], moment: int, now: datetime) -> None:
         lane.look_ahead(moment)
 
 
-def _close_day(lanes: Sequence[Lane], closing: int) -> None:
-    now = when(closing)
+def _close_day(lanes: Sequence[Lane], now: datetime) -> None:
     for lane in lanes:
         lane.end(now)
     for lane in lanes:

@@ -60,33 +60,26 @@ def trailing_level(position: Position, rules: ExitRules, tick: Decimal) -> Decim
     return round_to_tick(position.best_price * factor, tick)
 
 
-def _levels(
-    position: Position, rules: ExitRules, tick: Decimal
-) -> tuple[tuple[ExitReason, Decimal], ...]:
-    return (
-        (ExitReason.STOP_LOSS, position.stop_loss),
-        (ExitReason.TRAILING_STOP, trailing_level(position, rules, tick)),
-        (ExitReason.TAKE_PROFIT, position.take_profit),
-    )
-
-
-def _touched(
-    position: Position, reason: ExitReason, level: Decimal, worst: float, best: float
-) -> bool:
-    against = float(level)
-    if reason is ExitReason.TAKE_PROFIT:
-        return (best - against) * position.side.sign >= 0
-    return (worst - against) * position.side.sign <= 0
+def _reached(
+    position: Position, worst: float, best: float, rules: ExitRules, tick: Decimal
+) -> tuple[ExitReason, Decimal] | None:
+    sign = position.side.sign
+    if (worst - float(position.stop_loss)) * sign <= 0:
+        return ExitReason.STOP_LOSS, position.stop_loss
+    trailing = trailing_level(position, rules, tick)
+    if (worst - float(trailing)) * sign <= 0:
+        return ExitReason.TRAILING_STOP, trailing
+    if (best - float(position.take_profit)) * sign >= 0:
+        return ExitReason.TAKE_PROFIT, position.take_profit
+    return None
 
 
 def exit_at_price(
     position: Position, price: float, rules: ExitRules, tick: Decimal
 ) -> ExitReason | None:
     """Which level the present price has reached, if any."""
-    for reason, level in _levels(position, rules, tick):
-        if _touched(position, reason, level, price, price):
-            return reason
-    return None
+    reached = _reached(position, price, price, rules, tick)
+    return None if reached is None else reached[0]
 
 
 def exit_in_candle(
@@ -98,13 +91,9 @@ def exit_in_candle(
     price came before its worst is not known. A candle that closes beyond a trailing stop raised
     by its own best price is caught by `exit_at_price` on the close.
     """
-    worst, best = (
-        (candle.low, candle.high) if position.side is Side.BUY else (candle.high, candle.low)
-    )
-    for reason, level in _levels(position, rules, tick):
-        if _touched(position, reason, level, worst, best):
-            return reason, level
-    return None
+    bought = position.side is Side.BUY
+    worst, best = (candle.low, candle.high) if bought else (candle.high, candle.low)
+    return _reached(position, worst, best, rules, tick)
 
 
 def first_touch(

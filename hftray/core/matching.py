@@ -13,6 +13,7 @@ Slippage is in basis points (hundredths of a percent) of the price.
 import hashlib
 from collections.abc import Iterable
 from decimal import Decimal
+from functools import lru_cache
 
 from hftray.core.market import Candle, Instrument
 from hftray.core.money import round_down_to_tick, round_to_tick, round_up_to_tick, rupees
@@ -26,7 +27,7 @@ def taker_price(
     price: Decimal | float, side: Side, instrument: Instrument, *, slippage_bps: float
 ) -> Decimal:
     """What whoever takes `price` pays or gets: worse by the slippage, rounded against them."""
-    worse = _quoted(price) * (1 + side.sign * rupees(slippage_bps) / _BASIS_POINTS)
+    worse = _quoted(price) * _worsening(side, slippage_bps)
     round_against = round_up_to_tick if side is Side.BUY else round_down_to_tick
     return max(round_against(worse, instrument.tick_size), instrument.tick_size)
 
@@ -118,6 +119,11 @@ def average_price(executions: Iterable[Execution]) -> Decimal | None:
         return None
     paid = sum((fill.price * fill.quantity for fill in fills), Decimal(0))
     return round_to_tick(paid / shares, AVERAGE_STEP)
+
+
+@lru_cache(maxsize=64)
+def _worsening(side: Side, slippage_bps: float) -> Decimal:
+    return 1 + side.sign * rupees(slippage_bps) / _BASIS_POINTS
 
 
 def _quoted(price: Decimal | float) -> Decimal:

@@ -23,7 +23,9 @@ def rupees(amount: Decimal | float) -> Decimal:
 
 def paisa(amount: Decimal | float) -> Decimal:
     """The amount in rupees with two places, half a paisa away from zero."""
-    return rupees(amount).quantize(PAISA, ROUND_HALF_UP)
+    if not isinstance(amount, Decimal) or not amount.is_finite():
+        amount = rupees(amount)
+    return amount.quantize(PAISA, ROUND_HALF_UP)
 
 
 def percent_of(amount: Decimal, percent: Decimal) -> Decimal:

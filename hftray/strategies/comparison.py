@@ -56,3 +56,19 @@ def crosses_above(a: Pair, b: Pair) -> Truth:
 def crosses_below(a: Pair, b: Pair) -> Truth:
     """Whether a was at or above b on the candle before and is below it now."""
     return crosses_above(b, a)
+
+
+def crosses(a: Pair, b: Pair) -> tuple[Truth, Truth]:
+    """`crosses_above` and `crosses_below`; over columns for little more than one of them."""
+    a_before, a_now = a
+    b_before, b_now = b
+    if isinstance(a_now, float):
+        return crosses_above(a, b), crosses_below(a, b)
+    before, now = a_before - b_before, a_now - b_now
+    size = abs(a_before) + abs(b_before)
+    slack, slack_now = _HALF_TIE * size, _HALF_TIE * (abs(a_now) + abs(b_now))
+    finite = size < _INFINITE
+    return (
+        (before <= slack) & finite & (now > slack_now),
+        (before >= -slack) & finite & (now < -slack_now),
+    )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from hftray.core.indicators import ema, sma
-from hftray.strategies.comparison import Pair, Truth, crosses_above, crosses_below
+from hftray.strategies.comparison import Pair, Truth, crosses
 from hftray.strategies.registry import register
 from hftray.strategies.strategy import Input, Parameters, Period, Strategy
 
@@ -56,4 +56,4 @@ class MovingAverageCrossover(Strategy[MovingAverageParameters]):
     def rule(self, columns: Sequence[Pair]) -> tuple[Truth, Truth]:
         """A cross of the two averages."""
         short, long = columns
-        return crosses_above(short, long), crosses_below(short, long)
+        return crosses(short, long)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import ValidationInfo, field_validator
 
 from hftray.core.indicators import macd
-from hftray.strategies.comparison import Pair, Truth, crosses_above, crosses_below
+from hftray.strategies.comparison import Pair, Truth, crosses
 from hftray.strategies.registry import register
 from hftray.strategies.strategy import Input, Parameters, Period, Strategy
 
@@ -37,4 +37,4 @@ class MacdCrossover(Strategy[MacdParameters]):
     def rule(self, columns: Sequence[Pair]) -> tuple[Truth, Truth]:
         """A cross of the two lines."""
         line, signal = columns
-        return crosses_above(line, signal), crosses_below(line, signal)
+        return crosses(line, signal)

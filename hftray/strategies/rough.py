@@ -78,7 +78,10 @@ class Rough:
         radius = self.radius + radius
         if not _exact(radius):
             # Written so that NaN, which no comparison can be sure of, is in doubt.
-            np.logical_or(self.doubts, ~(abs(self.value - value) > radius), out=self.doubts)
+            apart = self.value - value
+            np.absolute(apart, out=apart)
+            sure = apart > radius
+            np.logical_or(self.doubts, np.logical_not(sure, out=sure), out=self.doubts)
         answer: Array = how(self.value, value)
         return answer
 

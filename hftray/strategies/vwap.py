@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from hftray.core.indicators import volume_mean, vwap, vwap_of_session
-from hftray.strategies.comparison import Pair, Truth, above, crosses_above, crosses_below
+from hftray.strategies.comparison import Pair, Truth, above, crosses
 from hftray.strategies.registry import register
 from hftray.strategies.strategy import (
     CLOSE,
@@ -53,7 +53,5 @@ class VwapCross(Strategy[VwapParameters]):
         close, average, (day_before, day), (_, volume), (_, mean) = columns
         same_session = day_before == day
         busy = above(volume, self._factor * mean)
-        return (
-            crosses_above(close, average) & same_session & busy,
-            crosses_below(close, average) & same_session,
-        )
+        above_it, below_it = crosses(close, average)
+        return above_it & same_session & busy, below_it & same_session
