@@ -14,7 +14,6 @@ from decimal import Decimal
 from hftray.backtest.lane import Lane
 from hftray.backtest.outcome import RoundTrip
 from hftray.backtest.timeline import Hours, when
-from hftray.core import indicators
 from hftray.core.events import Vote
 from hftray.core.exits import ExitReason, entry_levels, exit_at_price, exit_in_candle
 from hftray.core.ledger import TradeRecord

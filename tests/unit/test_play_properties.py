@@ -1,6 +1,7 @@
 """The backtest equals its plain reference: on random candles with everything odd, and real ones."""
 
 from decimal import Decimal
+from itertools import product
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from market_data import real_candles
 from play_world import ROSTER, Weather, random_history, same_outcome, sessions_of
 
+from hftray.backtest.express import Express
 from hftray.backtest.foresight import VoteCache, ballots_of
 from hftray.backtest.history import SymbolHistory
 from hftray.core import indicators
@@ -104,10 +106,51 @@ def test_the_backtest_is_the_reference_whatever_the_market_does(
     same_outcome(histories, roster, rules, capital=capital)
 
 
+TIGHT = TradingRules(
+    exits=ExitRules(stop_loss_atr=1.5, take_profit_atr=2.0, trailing_stop_percent=0.4),
+    risk=RiskLimits(
+        max_daily_loss_percent=Decimal("0.1"), max_trades_per_symbol_day=3,
+        entry_band_percent=Decimal("0.02"),
+    ),
+    signals=SignalRules(threshold=0.1, entry_patience=1),
+)  # fmt: skip
 LIVELY = TradingRules(
     exits=ExitRules(stop_loss_atr=1.5, take_profit_atr=2.0, trailing_stop_percent=0.4),
     signals=SignalRules(threshold=0.15),
 )
+
+
+def test_trips_taken_whole_and_step_by_step_are_the_reference(monkeypatch):
+    """One symbol, where trips are taken whole; both kinds must have been there to be compared."""
+    kinds = {True: 0, False: 0}
+    take = Express.take
+
+    def counted(self, room):
+        trip = take(self, room)
+        kinds[trip is not None] += 1
+        return trip
+
+    monkeypatch.setattr(Express, "take", counted)
+    hours = SessionRules(no_entry_minutes=30, square_off_minutes=20)
+    reasons = set()
+    for seed, weather in enumerate(_WEATHERS):
+        candles = 7 if seed == 0 else 25  # short sessions end under working orders
+        one = random_history("S", seed, weather, days=8, candles=candles, rules=hours)
+        for rules, capital in product((LIVELY, TIGHT), (3_000, 100_000)):
+            outcome = same_outcome([one], ROSTER, rules, capital=capital)
+            reasons |= {trip.exit.reason for trip in outcome.trips}
+    assert min(kinds.values()) > 30, kinds
+    assert reasons >= {"stop_loss", "trailing_stop", "square_off"}
+
+
+_WEATHERS = [
+    Weather(volatility=0.004),
+    Weather(volatility=0.002),
+    Weather(volatility=0.01, gap=0.05),
+    Weather(volatility=0.002, missing=0.3),
+    Weather(volatility=0.004, jump=0.01),
+    Weather(volatility=0.004, flat=0.05, grid=0.5),
+]
 
 
 @pytest.mark.market_data

@@ -52,3 +52,11 @@ def test_every_phase_can_be_left_and_reached_and_leads_back_to_flat():
 def test_gross_pnl(side, price, quantity, gross):
     position = Position("E1", "INFY", side, 20, D(1000), at(0), DAY, D(900), D(1200), 1000.0)
     assert position.gross_pnl(D(price), quantity) == D(gross)
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize(("low", "high"), [(90.0, 95.0), (99.0, 101.0), (105.0, 110.0)])
+def test_a_range_improves_as_its_ends_do(side, low, high):
+    held = Position("E1", "INFY", side, 20, D(1000), at(0), DAY, D(900), D(1200), 100.0)
+    assert held.improved_within(low, high) == held.improved_by(high).improved_by(low)
+    assert held.best_price == 100.0

@@ -396,6 +396,33 @@ def test_a_round_trip_is_net_of_both_legs_charges(book, desk):
     assert book.view().deployed == 0
 
 
+@pytest.mark.parametrize("side", list(Side))
+def test_a_trip_passed_through_leaves_the_book_as_its_orders_would(side):
+    """Terms as they are granted; then sequences, counts, capital as after both settlements."""
+    slow, fast = new_book(), new_book()
+    for book in (slow, fast):
+        book.open_day(DAY, NOW)
+    epoch = slow.register("INFY")
+    for price, left in ((1_000.0, 990), (995.0, 1_010)):
+        terms = fast.terms("INFY", side, price, 50.0)
+        approval = slow.reserve(entry(side=side, price=price), epoch)
+        granted = slow.trade_record(approval)
+        assert terms == (granted.requested_quantity, granted.limit_price,
+                         granted.reserved / granted.requested_quantity)  # fmt: skip
+        report = fill(approval.order, price)
+        held = opened(approval.order, report)
+        slow.settle(report, epoch, after=held, closed=None)
+        approval = slow.reserve(leave(held), epoch)
+        row = slow.settle(fill(approval.order, left), epoch, after=None, closed=held)
+        assert row.sequence == fast.next_sequence("INFY", Leg.EXIT)
+        fast.pass_through(row)
+        assert fast.view() == slow.view()
+        assert fast.next_sequence("INFY", Leg.ENTRY) == slow.next_sequence("INFY", Leg.ENTRY)
+    assert fast.terms("INFY", side, 1e9, 50.0) is None
+    fast.kill("told", NOW)
+    assert fast.terms("INFY", side, 1_000.0, 50.0) is None
+
+
 def test_a_short_gains_when_the_price_falls(desk):
     held = desk.buy(side=Side.SELL)
     assert desk.sell(held, "990").gross_pnl == 200

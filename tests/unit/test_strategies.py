@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from signal_world import draw, part, random_candles
 
 from hftray.core.candles import Candles
-from hftray.strategies.comparison import above, crosses_above, crosses_below
+from hftray.strategies.comparison import above, crosses, crosses_above, crosses_below
 from hftray.strategies.registry import BadStrategy, check_parameters, known_kinds, make_voters
 from hftray.strategies.strategy import Strategy
 
@@ -265,3 +265,22 @@ def test_parameters_survive_json_and_take_whole_numbers_for_real_ones() -> None:
     stored = parameters.model_dump(mode="json")
     assert stored["variants"] == ["sma", "ema"]
     assert check_parameters("ma_crossover", stored) == parameters
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.sampled_from([1.0, 1.0 + 4e-10, 1.0 + 3e-9, 2.0, -1.0, 0.0, np.nan, np.inf])]
+                  * 4),
+        min_size=1, max_size=30,
+    )
+)  # fmt: skip
+def test_both_crosses_at_once_are_the_two_of_them(rows):
+    """Over columns and on one candle, with ties, infinity and nothing."""
+    columns = [np.array(column) for column in zip(*rows, strict=True)]
+    a, b = (columns[0], columns[1]), (columns[2], columns[3])
+    with np.errstate(invalid="ignore"):
+        up, down = crosses(a, b)
+    for row, (a_before, a_now, b_before, b_now) in enumerate(rows):
+        one = (a_before, a_now), (b_before, b_now)
+        expected = crosses_above(*one), crosses_below(*one)
+        assert (bool(up[row]), bool(down[row])) == expected == crosses(*one)
