@@ -43,7 +43,7 @@ class Express:
     """Takes the round trips of one lane."""
 
     def __init__(self, lane: Lane, rules: TradingRules, book: RiskBook, slippage_bps: float):
-        self._lane = lane
+        self._lane, self._track = lane, lane.track
         self._rules = rules
         self._book = book
         self._slippage = slippage_bps
@@ -55,16 +55,16 @@ class Express:
         The lane then stands behind it, and the book has it. `room` is the most the position may be
         down without a look at the daily loss, in rupees.
         """
-        lane, hours, row = self._lane, self._lane.hours, self._lane.due_row
+        lane, track, hours, row = self._lane, self._track, self._lane.hours, self._lane.due_row
         if hours is None or row + 1 >= hours.rows.stop or (vote := lane.entry_due()) is None:
             return None
         atr = lane.engine.atr()
-        side, price = Side(vote.decision.value), lane.close(row)
+        side, price = Side(vote.decision.value), track.close(row)
         terms = self._book.terms(self._share.symbol, side, price, atr)
         if terms is None:
             return None
         filled = limited_price(
-            lane.open(row + 1), side, terms.limit, self._share, slippage_bps=self._slippage
+            track.open(row + 1), side, terms.limit, self._share, slippage_bps=self._slippage
         )
         if filled is None:
             return None
@@ -93,7 +93,7 @@ class Express:
             side=side,
             quantity=quantity,
             entry_price=price,
-            entry_time=when(self._lane.close_of(row + 1)),
+            entry_time=when(self._track.close_of(row + 1)),
             session_day=day,
             stop_loss=stop,
             take_profit=target,
@@ -106,10 +106,10 @@ class Express:
 
     def _way_out(self, position: Position, row: int, hours: Hours) -> _Way | None:
         """From the candle of the fill on; None where the day ends before it is sold."""
-        lane, rules, share = self._lane, self._rules.exits, self._share
-        before, leaving = lane.open(row), position.side.opposite
+        lane, track, rules, share = self._lane, self._track, self._rules.exits, self._share
+        before, leaving = track.open(row), position.side.opposite
         while row < hours.rows.stop:
-            candle = lane.candle(row)
+            candle = track.candle(row)
             touched = exit_in_candle(position, candle, rules, share.tick_size)
             position = position.improved_within(candle.low, candle.high)
             if touched is not None:
@@ -118,22 +118,22 @@ class Express:
                 price = taker_price(reached, leaving, share, slippage_bps=self._slippage)
                 return _Way(position, reason, row, row, price, level)
             at_close = exit_at_price(position, candle.close, rules, share.tick_size)
-            if at_close is None and lane.close_of(row) >= hours.square_off_at:
+            if at_close is None and track.close_of(row) >= hours.square_off_at:
                 at_close = ExitReason.SQUARE_OFF
             if at_close is not None:
                 if row + 1 >= hours.rows.stop:
                     return None
-                begins = lane.open(row + 1)
+                begins = track.open(row + 1)
                 price = taker_price(begins, leaving, share, slippage_bps=self._slippage)
                 return _Way(position, at_close, row, row + 1, price, None)
             following = lane.exit_row(position, row + 1)
-            position = lane.seen(position, row + 1, following)
-            row, before = following, lane.close(following - 1)
+            position = track.seen(position, track.end(row), track.end(following - 1))
+            row, before = following, track.close(following - 1)
         return None
 
     def _left(self, way: _Way, paid: Decimal) -> TradeRecord:
         """The exit's row."""
-        lane, run, share, position = self._lane, self._book.run, self._share, way.position
+        track, run, share, position = self._track, self._book.run, self._share, way.position
         day, side, quantity = position.session_day, position.side.opposite, position.quantity
         sequence = self._book.next_sequence(share.symbol, Leg.EXIT)
         charges = self._charges(side, quantity, way.price, day)
@@ -149,14 +149,14 @@ class Express:
             leg=Leg.EXIT,
             requested_quantity=quantity,
             reason=way.reason.value,
-            timestamp=when(lane.close_of(way.filled)),
+            timestamp=when(track.close_of(way.filled)),
             session_day=day,
             quantity=quantity,
             price=way.price,
             status=TradeStatus.EXECUTED,
             trigger=way.trigger,
-            decision_price=rupees(lane.close(way.row)),
-            candle_time=datetime.fromtimestamp(lane.opened(way.row), UTC),
+            decision_price=rupees(track.close(way.row)),
+            candle_time=datetime.fromtimestamp(track.opened(way.row), UTC),
             strategy_id=position.strategy_id,
             position=position.reference,
             charges=charges,

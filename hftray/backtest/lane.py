@@ -7,19 +7,15 @@ possible, or holding with every exit level out of reach. Everything else it deci
 from datetime import datetime
 from decimal import Decimal
 
-import numpy as np
-
 from hftray.backtest.foresight import Foresight, VoteCache, ballots_of
 from hftray.backtest.history import SymbolHistory
 from hftray.backtest.interpreter import Interpreter
 from hftray.backtest.outcome import Outcome
-from hftray.backtest.tape import Reel, Tape
-from hftray.backtest.timeline import NEVER, Clock, Hours, timeline, when
-from hftray.core.candles import Ints
+from hftray.backtest.tape import Tape
+from hftray.backtest.timeline import NEVER, Clock, Hours, when
+from hftray.backtest.track import Track
 from hftray.core.engine import SymbolEngine
 from hftray.core.events import Command, Decision, Vote
-from hftray.core.exits import first_touch
-from hftray.core.market import Candle
 from hftray.core.money import ZERO
 from hftray.core.position import Phase, Position
 from hftray.core.risk import RiskBook
@@ -58,13 +54,13 @@ class Lane:
     ) -> None:
         signals = rules.signals
         self.history = history
-        self.line = timeline(history, signals.candle_minutes * 60)
+        self.track = Track(history, rules)
+        self.line, self._reel = self.track.line, self.track.reel
         self._rules = rules
-        self._reel = Reel.of(history, self.line, rules)
         candles, window = self._reel.candles, signals.candle_buffer
         ballots = ballots_of(history.symbol, candles, ensemble, window, cache)
         self._foresight = Foresight(candles, ensemble, window, ballots)
-        self._chances = self._entry_chances()
+        self._chances = self.track.entry_chances(self._foresight)
         self.engine = _Quiet(history.instrument, rules, self._foresight)
         self._tape = Tape(history.symbol, candles, window, signals.candle_minutes)
         self._start_engine()
@@ -72,7 +68,7 @@ class Lane:
         self.hours: Hours | None = None
         self._clock: Clock | None = None
         self._decision: Vote | None = None  # of the candle at `due_row`, while flat
-        self._lively = self._days_with_chances()
+        self._lively = self.track.first_rows(self._chances[0])
         self.doubted = False  # whether no candle of the day may be skipped
         self._own: int | None = None  # the row that the present moment brings
         self.row = self.due_row = 0
@@ -115,7 +111,7 @@ class Lane:
         hours = self.hours
         if hours is None:
             return
-        row = self._row_from(moment)
+        row = self.track.row_from(hours, moment)
         self._skip_to(row)
         own = row < hours.rows.stop and self.line.moments.item(row) == moment
         self._own = row if own else None
@@ -123,8 +119,8 @@ class Lane:
     def see(self, moment: int, now: datetime) -> None:
         """The exchange's part of the moment."""
         own = self._own
-        candle = None if own is None else self.candle(own)
-        self._player.price = self._price_before(self.row)
+        candle = None if own is None else self.track.candle(own)
+        self._player.price = self._price_before()
         self._player.see(candle, self.session(moment), now)
 
     def decide(self, moment: int, now: datetime) -> None:
@@ -146,10 +142,10 @@ class Lane:
         """
         moment, row = self.due, self.due_row
         self._skip_to(row)
-        hours, player, end = self.hours, self._player, self._reel.ends.item(row)
+        hours, player, end = self.hours, self._player, self.track.end(row)
         assert hours is not None  # there is something due
-        candle = self.candle(row)
-        player.price = self._price_before(row)
+        candle = self.track.candle(row)
+        player.price = self._price_before()
         player.see(candle, hours.session, now)
         self._foresight.row = end - 1
         self.row = row + 1
@@ -166,24 +162,15 @@ class Lane:
         if hours is None or vote is None or self.active:
             return None
         self._player.open(hours.session)
-        self._tape.wind_to(self._reel.ends.item(row))
+        self._tape.wind_to(self.track.end(row))
         return None if self.engine.entry_obstacle(vote, when(self.due)) else vote
 
     def exit_row(self, position: Position, row: int) -> int:
         """The first row from `row` on that could end the position, by price or by time."""
         hours = self.hours
         assert hours is not None  # a position is held on days with candles
-        return self._first_touch(position, row, max(row, self._row_from(hours.square_off_at)))
-
-    def seen(self, position: Position, begin: int, end: int) -> Position:
-        """The position after the candles of these rows."""
-        if begin == end:
-            return position
-        candles, ends = self._reel.candles, self._reel.ends
-        part = slice(ends.item(begin) - 1, ends.item(end - 1))
-        return position.improved_within(
-            float(candles.low[part].min()), float(candles.high[part].max())
-        )
+        over = self.track.row_from(hours, hours.square_off_at)
+        return self.track.touch_from(position, row, max(row, over))
 
     def stand_behind(self, row: int) -> None:
         """Go on after this row; what happened up to it is over and needs no trace here."""
@@ -194,7 +181,7 @@ class Lane:
         """The exchange's part of the day's end."""
         self._own = None
         self.rest(NEVER - 1)
-        self._player.price = self._price_before(self.row)
+        self._player.price = self._price_before()
         self._player.see(None, None, now)
 
     def pass_time(self, now: datetime) -> None:
@@ -204,7 +191,7 @@ class Lane:
     def rest(self, moment: int) -> None:
         """Let a moment pass on which nothing can happen here."""
         if self.hours is not None:
-            self._skip_to(self._row_from(moment + 1))
+            self._skip_to(self.track.row_from(self.hours, moment + 1))
 
     # What comes next
 
@@ -224,7 +211,7 @@ class Lane:
         if self.doubted:
             row = min(row, self.row)
         self.due_row = row
-        own = self.close_of(row) if row < hours.rows.stop else NEVER
+        own = self.track.close_of(row) if row < hours.rows.stop else NEVER
         self.due = min(own, over)
 
     def _next_entry(self, hours: Hours) -> int:
@@ -239,20 +226,8 @@ class Lane:
         return hours.rows.stop
 
     def _next_exit(self, position: Position, hours: Hours, over: int) -> int:
-        last = min(self._row_from(over), hours.rows.stop)
-        return self._first_touch(position, self.row, last)
-
-    def _first_touch(self, position: Position, row: int, last: int) -> int:
-        """The first row from `row` on that could end the position; `last` if none before does."""
-        if row >= last:
-            return row
-        candles, ends = self._reel.candles, self._reel.ends
-        part = slice(ends.item(row) - 1, ends.item(last - 1))
-        place = first_touch(
-            position, candles.high[part], candles.low[part], candles.close[part],
-            self._rules.exits, self.history.instrument.tick_size,
-        )  # fmt: skip
-        return last if place is None else row + place
+        last = min(self.track.row_from(hours, over), hours.rows.stop)
+        return self.track.touch_from(position, self.row, last)
 
     def _skip_to(self, row: int) -> None:
         """Pass over candles on which nothing happens; a held position still sees their prices."""
@@ -261,61 +236,12 @@ class Lane:
         if end:
             engine.last_price = candles.close.item(end - 1)
         if row > self.row and engine.position is not None:
-            engine.position = self.seen(engine.position, self.row, row)
+            engine.position = self.track.seen(engine.position, end - (row - self.row), end)
         self._tape.wind_to(end)
         self.row = row
 
-    # Where things are
-
-    def close_of(self, row: int) -> int:
-        """The moment the row's candle closes."""
-        return self.line.moments.item(row)
-
-    def opened(self, row: int) -> int:
-        """The moment the row's candle opens."""
-        return self.history.candles.time.item(self.line.rows.item(row))
-
-    def candle(self, row: int) -> Candle:
-        """The row's candle."""
-        return self.history.candle(self.line.rows.item(row))
-
-    def open(self, row: int) -> float:
-        """The row's first price."""
-        return self.history.candles.open.item(self.line.rows.item(row))
-
-    def close(self, row: int) -> float:
-        """The row's last price."""
-        return self.history.candles.close.item(self.line.rows.item(row))
-
-    def _row_from(self, moment: int) -> int:
-        """The first row of the day whose candle closes then or later."""
-        hours = self.hours
-        assert hours is not None  # asked of days with candles only
-        rows = hours.rows
-        return rows.start + int(self.line.moments[rows.start : rows.stop].searchsorted(moment))
-
-    def _price_before(self, row: int) -> float | None:
-        if row == 0:
-            return None
-        return self.close(row - 1)
-
-    def _entry_chances(self) -> tuple[Ints, Ints]:
-        """Rows on which an entry is possible, and their places in the foresight."""
-        places = np.flatnonzero(self._foresight.possible >= self._reel.warm)
-        rows = self._reel.ends.searchsorted(self._foresight.possible[places] + 1)
-        starts = [hours.rows.start for hours in self.line.days.values()]
-        until = np.array([hours.entry_until for hours in self.line.days.values()], dtype=np.int64)
-        if not starts:
-            return rows, places
-        day = np.searchsorted(starts, rows, side="right") - 1
-        early = self.line.moments[rows] < until[day]
-        return rows[early], places[early]
-
-    def _days_with_chances(self) -> set[int]:
-        """The first rows of the days on which an entry is possible."""
-        starts = np.array([hours.rows.start for hours in self.line.days.values()], dtype=np.int64)
-        days = np.searchsorted(starts, self._chances[0], side="right") - 1
-        return set(starts[np.unique(days)].tolist())
+    def _price_before(self) -> float | None:
+        return self.track.close(self.row - 1) if self.row else None
 
     def _start_engine(self) -> None:
         """Put the tape in place; the feed guard begins where the warm-up left it."""
