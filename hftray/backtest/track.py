@@ -17,7 +17,10 @@ from hftray.core.rules import TradingRules
 
 
 class Track:
-    """A history as it is played: `line` says when its candles close, `reel` what the buffer holds."""
+    """A history as it is played.
+
+    `line` says when its candles close, `reel` what the buffer will hold.
+    """
 
     def __init__(self, history: SymbolHistory, rules: TradingRules) -> None:
         self.history = history

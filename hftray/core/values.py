@@ -15,8 +15,9 @@ def changed(value: T, **changes: Any) -> T:
 
     AttributeError for a field it does not have.
     """
-    names, values_of = _fields(type(value))
-    copy = object.__new__(type(value))
+    kind: Any = type(value)
+    names, values_of = _fields(kind)
+    copy: T = object.__new__(kind)
     for name, kept in zip(names, values_of(value), strict=True):
         _set(copy, name, kept)
     for name, new in changes.items():
