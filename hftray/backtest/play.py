@@ -124,7 +124,8 @@ def _play_day(
 ) -> None:
     for lane in lanes:
         lane.open_day(day, clock)
-    trusted = lanes[0] if express is not None and not lanes[0].doubted else None
+    if lanes[0].doubted:
+        express = None
     moment, close = 0, False  # close to the daily loss: every moment is marked
     while True:
         due = min(lane.due for lane in lanes)
@@ -133,11 +134,11 @@ def _play_day(
         if due == NEVER:
             break
         moment, now = due, when(due)
-        if trusted is not None and trusted.due == moment:
+        if express is not None and lanes[0].due == moment:
             if (over := account.take_trip(express)) is not None:
                 now = over
             else:
-                trusted.play(now)
+                lanes[0].play(now)
         else:
             account.before_entries(moment)
             _play_moment([lane for lane in lanes if lane.due == moment], moment, now)

@@ -7,6 +7,7 @@ that passed through an indicator keeps the value a person sees.
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 PAISA = Decimal("0.01")
+HUNDRED = Decimal(100)
 ZERO = Decimal(0)
 
 # Float arithmetic on prices leaves noise near 1e-12; rounding up or down must not act on it.
