@@ -88,9 +88,12 @@ def connected(
     credentials: Callable[[], Awaitable[Credentials]] = both_secrets,
     kind: type = GrowwConnection,
     options: GrowwOptions = OPTIONS,
+    **more: Any,
 ) -> Any:
     governor = Governor(options.limits(), clock=now, chance=lambda: 0.0)
-    return kind(options, credentials, governor=governor, transport=transport, clock=now, wall=wall)
+    return kind(
+        options, credentials, governor=governor, transport=transport, clock=now, wall=wall, **more
+    )
 
 
 async def after(seconds: float, response: Any) -> Any:

@@ -4,13 +4,16 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from groww_world import KEY, SECRET, START, TOTP, FakeGroww, after, connected, failure, ok
-from virtual_time import run
+from virtual_time import now, run
 
 from hftray.adapters.groww.connection import Category, Credentials, Urgency
 from hftray.adapters.groww.errors import AccessDenied
@@ -104,10 +107,30 @@ def test_one_token_serves_all_and_is_renewed_before_its_end() -> None:
         assert len(groww.minted) == 1
         await asyncio.sleep(2)
         await asyncio.gather(*(ask(connection) for _ in range(10)))
+        await asyncio.sleep(1)
         assert len(groww.minted) == 2
+        assert connection.token_expiry > START + timedelta(hours=3)
 
     run(scene())
-    assert len(groww.seen) == 21  # none was answered 401
+
+
+def test_no_call_waits_for_a_renewal_that_is_due() -> None:
+    """The login hangs; the token that is still good serves meanwhile."""
+    groww = FakeGroww(lambda _: ok({}), life=timedelta(hours=2))
+
+    async def scene() -> None:
+        connection = connected(groww)
+        await ask(connection)
+        await asyncio.sleep(2 * 3600 - 200)
+        groww.mint = lambda _: after(3600, ok({}))
+        for _ in range(20):
+            began = now()
+            await ask(connection)
+            assert now() == began
+            await asyncio.sleep(1)
+        await connection.close()
+
+    run(scene())
 
 
 def test_a_renewal_that_fails_leaves_the_old_token_in_use_until_its_end() -> None:
@@ -117,12 +140,12 @@ def test_a_renewal_that_fails_leaves_the_old_token_in_use_until_its_end() -> Non
         connection = connected(groww)
         await ask(connection)
         groww.mint = lambda _: httpx.Response(503)
-        await asyncio.sleep(2 * 3600 - 60)
-        await ask(connection)
-        await asyncio.sleep(58)
-        await ask(connection)
-        assert len(groww.minted) < 10
-        await asyncio.sleep(4)
+        await asyncio.sleep(2 * 3600 - 299)
+        for _ in range(298):
+            await ask(connection)
+            await asyncio.sleep(1)
+        assert 3 < len(groww.minted) < 10  # it is tried again, at a growing distance
+        await asyncio.sleep(2)
         with pytest.raises(BrokerUnavailable):
             await ask(connection)
         groww.mint = None
@@ -194,6 +217,60 @@ def test_a_token_that_is_refused_at_once_is_not_minted_again_and_again() -> None
 
     run(scene())
     assert 5 < len(groww.minted) < 60
+
+
+def test_logins_are_spread_also_over_a_process_that_crashes_again_and_again(
+    tmp_path: Path,
+) -> None:
+    """Every five seconds a new process logs in, all day: there are always logins left."""
+    groww = FakeGroww(lambda _: ok({}))
+    log = tmp_path / "groww" / "logins.json"
+    moments: list[float] = []
+
+    async def scene() -> None:
+        while now() < 7 * 3600:
+            connection = connected(groww, login_log=log)
+            try:
+                await connection.log_in()
+                moments.append(now())
+            except BrokerUnavailable as error:
+                assert "too many logins" in str(error)  # noqa: PT017
+            await connection.close()
+            await asyncio.sleep(5)
+
+    run(scene())
+    assert moments[9] < 60  # a few restarts are no reason to wait
+    assert 100 < len(moments) < 150
+    assert max(later - earlier for earlier, later in pairwise(moments)) < 250
+    assert set(log.read_text()) <= set("0123456789.,[] ")
+
+
+def test_two_that_end_each_others_session_do_not_use_the_logins_up() -> None:
+    groww = FakeGroww(lambda _: ok({}))
+
+    async def scene() -> None:
+        connection = connected(groww)
+        while now() < 7 * 3600:
+            groww.valid = "of another program"
+            with suppress(BrokerUnavailable):
+                await ask(connection)
+            await asyncio.sleep(5)
+
+    run(scene())
+    assert 100 < len(groww.minted) < 150
+
+
+def test_a_login_log_that_cannot_be_used_does_not_stop_anyone(tmp_path: Path) -> None:
+    (tmp_path / "logins.json").write_text("{broken")
+    groww = FakeGroww(lambda _: ok({}))
+
+    async def scene() -> None:
+        await connected(groww, login_log=tmp_path / "logins.json").log_in()
+        in_the_way = tmp_path / "logins.json" / "below-a-file.json"
+        await connected(groww, login_log=in_the_way).log_in()
+
+    run(scene())
+    assert len(groww.minted) == 2
 
 
 @pytest.mark.parametrize(

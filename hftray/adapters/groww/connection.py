@@ -11,12 +11,14 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from hftray.adapters.groww.errors import AccessDenied
 from hftray.adapters.groww.governor import Category, Governor, Permit, Urgency
+from hftray.adapters.groww.login_pace import LoginPace
 from hftray.adapters.groww.options import GrowwOptions
 from hftray.adapters.groww.replies import read_reply
 from hftray.adapters.groww.sending import Sender, TimedOut, retry_after
@@ -46,7 +48,11 @@ _READ_ONLY_POSTS = {TOKEN_PATH, STREAM_TOKEN_PATH}
 
 
 class _Connection:
-    """What both kinds of connection share."""
+    """What both kinds of connection share.
+
+    `credentials` are asked for at each login, `login_log` is where its times (nothing else) are
+    remembered across restarts. `clock` gives seconds for pauses, `wall` the time of day.
+    """
 
     def __init__(
         self,
@@ -55,12 +61,14 @@ class _Connection:
         *,
         governor: Governor,
         transport: httpx.AsyncBaseTransport | None = None,
+        login_log: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._governor = governor
         self._clock = clock
-        self._session = Session(credentials, self._mint, clock=clock, wall=wall)
+        pace = LoginPace(login_log, wall)
+        self._session = Session(credentials, self._mint, clock=clock, wall=wall, pace=pace)
         self._sender = Sender(
             options.base_url,
             options.timeout_seconds,
@@ -119,6 +127,7 @@ class _Connection:
 
     async def close(self) -> None:
         """Close the sockets; waiting calls are told BrokerUnavailable."""
+        await self._session.close()
         await self._governor.close()
         await self._sender.close()
 

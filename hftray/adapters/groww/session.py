@@ -3,13 +3,14 @@
 Two flows, by what the credentials hold: a TOTP secret (`key_type: totp`), else the API secret
 (`key_type: approval`: a checksum of secret and time; the key has to be approved every morning).
 The token lives in memory only. Groww allows 150 mints a day, so failures are followed by growing
-pauses in which callers get the last failure again, and a fresh token that is refused is not
-replaced at once.
+pauses in which callers get the last failure again, tokens that are refused one after the other
+likewise, and `LoginPace` spreads what is left.
 """
 
 import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,8 @@ from typing import Any
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
-from hftray.core.errors import BrokerUnavailable, ConfigError, StopError
+from hftray.adapters.groww.login_pace import LoginPace
+from hftray.core.errors import BrokerUnavailable, ConfigError, HftrayError
 from hftray.core.session import IST
 from hftray.observe import logger
 
@@ -48,6 +50,10 @@ class Credentials:
     totp_secret: str | None = field(default=None, repr=False)
 
 
+class _TooManyLogins(BrokerUnavailable):
+    """Not a failure of Groww's, so the pause it asks for does not grow."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     text: str = field(repr=False)
@@ -65,15 +71,19 @@ class Session:
         *,
         clock: Callable[[], float],
         wall: Callable[[], datetime],
+        pace: LoginPace,
     ) -> None:
+        self._pace = pace
         self._credentials = credentials
         self._mint = mint
         self._clock = clock
         self._wall = wall
         self._lock = asyncio.Lock()
         self._token: _Token | None = None
-        self._refused: set[str] = set()  # the present token, when Groww does not take it
-        self._failure: BrokerUnavailable | StopError | None = None
+        self._refused = False  # the present token was answered 401
+        self._unproven = False  # and it has not been let in yet
+        self._renewal: asyncio.Task[None] | None = None
+        self._failure: HftrayError | None = None
         self._failures = 0
         self._not_before = -inf
 
@@ -83,11 +93,18 @@ class Session:
         return self._token.expiry if self._token else None
 
     async def token(self) -> str:
-        """A token that is good now. BrokerUnavailable, AccessDenied, ConfigError."""
-        if (token := self._good()) is not None:
-            return token
-        async with self._lock:
-            return self._good() or await self._renew()
+        """A token that is good now. BrokerUnavailable, AccessDenied, ConfigError.
+
+        When renewal is due the present token serves on until the new one is there, so that no
+        order waits for a login.
+        """
+        token = self._usable()
+        if token is None:
+            async with self._lock:
+                return (self._usable() or await self._renew()).text
+        if self._due(token):
+            self._renew_beside()
+        return token.text
 
     async def replace(self, refused: str) -> str:
         """A token other than the one that was just answered 401.
@@ -96,48 +113,67 @@ class Session:
         present one has it replaced. BrokerUnavailable while replacing must pause.
         """
         if self._token is not None and self._token.text == refused:
-            self._refused = {refused}
+            self._refused = True
         return await self.token()
 
     def accepted(self, token: str) -> None:
-        """A call with this token was let in: the next renewal need not pause."""
-        if self._token is not None and self._token.text == token:
+        """A call with this token was let in: should it be refused later, a new one will help."""
+        if self._unproven and self._token is not None and self._token.text == token:
+            self._unproven = False
             self._failures = 0
-            self._failure = None
             self._not_before = -inf
 
-    def _good(self) -> str | None:
-        token = self._token
-        if token is None or token.text in self._refused:
-            return None
-        now = self._wall()
-        if token.renew_at is None or now < token.renew_at:
-            return token.text
-        # Renewal is due, but while it has to pause the old token does until its end.
-        pausing = self._clock() < self._not_before
-        return token.text if pausing and token.expiry is not None and now < token.expiry else None
+    async def close(self) -> None:
+        """End a renewal that is under way."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait([self._renewal])
 
-    async def _renew(self) -> str:
+    def _usable(self) -> _Token | None:
+        token = self._token
+        if token is None or self._refused:
+            return None
+        return token if token.expiry is None or self._wall() < token.expiry else None
+
+    def _due(self, token: _Token) -> bool:
+        return token.renew_at is not None and self._wall() >= token.renew_at
+
+    def _renew_beside(self) -> None:
+        if self._clock() >= self._not_before and (self._renewal is None or self._renewal.done()):
+            self._renewal = asyncio.get_running_loop().create_task(self._renew_in_time())
+
+    async def _renew_in_time(self) -> None:
+        async with self._lock:
+            token = self._usable()
+            if token is not None and self._due(token):
+                with contextlib.suppress(HftrayError):  # logged; the present token serves on
+                    await self._renew()
+
+    async def _renew(self) -> _Token:
         if self._clock() < self._not_before:
             raise self._again()
         try:
             fields = await self._ask()
             token = self._read(fields)
-        except (BrokerUnavailable, StopError) as error:
-            self._pause(error)
+        except HftrayError as error:
+            if not isinstance(error, _TooManyLogins):
+                self._pause(error)
             log.warning("no new access token", reason=str(error), pause=self._pause_left())
-            if (old := self._good()) is not None:
-                return old
             raise
-        # Until a call with it was let in, the new token is no proof that minting helps.
-        self._pause(BrokerUnavailable("Groww refuses the access token it gave out last"))
-        self._token = token
-        self._refused = set()
+        # Until a call with it was let in, the new token is no proof that minting helps. The first
+        # that is refused may have been ended by another login; it is replaced at once.
+        self._pause(BrokerUnavailable("Groww refuses the access token it gave out last"), free=1)
+        self._token, self._refused, self._unproven = token, False, True
         log.info("new session", expires=token.expiry and token.expiry.isoformat())
-        return token.text
+        return token
 
     async def _ask(self) -> Mapping[str, Any]:
+        if (wait := self._pace.wait()) > 0:
+            self._failure = _TooManyLogins("too many logins to Groww in a short time")
+            self._not_before = self._clock() + wait
+            raise self._again()
         credentials = await self._credentials()
+        self._pace.count()
         return await self._mint(credentials.api_key, _proof(credentials, self._wall()))
 
     def _read(self, fields: Mapping[str, Any]) -> _Token:
@@ -156,16 +192,16 @@ class Session:
             return _Token(text, None, None)
         return _Token(text, expiry, expiry - min(_RENEWAL_MARGIN, (expiry - now) / 10))
 
-    def _pause(self, failure: BrokerUnavailable | StopError) -> None:
+    def _pause(self, failure: HftrayError, free: int = 0) -> None:
         self._failures += 1
         pause = min(_FIRST_PAUSE * 2.0 ** min(self._failures - 1, 16), _LONGEST_PAUSE)
-        self._not_before = self._clock() + pause
+        self._not_before = self._clock() + (pause if self._failures > free else 0.0)
         self._failure = failure
 
     def _pause_left(self) -> float:
         return round(max(0.0, self._not_before - self._clock()), 3)
 
-    def _again(self) -> BrokerUnavailable | StopError:
+    def _again(self) -> HftrayError:
         assert self._failure is not None  # set with _not_before
         return type(self._failure)(
             f"{self._failure}; the next attempt to log in is in {self._pause_left():.0f} seconds"
