@@ -98,6 +98,7 @@ class Faults:
     def __init__(self, market_now: Callable[[], datetime]) -> None:
         self._market_now = market_now
         self._lock = threading.RLock()
+        self._holding = threading.Condition(self._lock)
         self._faults: dict[int, Fault] = {}
         self._numbers = 0
         self._struck: dict[str, int] = {}
@@ -159,10 +160,10 @@ class Faults:
         with self._lock:
             return dict(self._struck)
 
-    def holding(self, number: int) -> int:
-        """How many replies a fault holds at the moment."""
-        with self._lock:
-            return len(self._held.get(number, []))
+    def wait_until_held(self, number: int, seconds: float) -> bool:
+        """Wait, in a thread that is not the server's, until a fault holds a reply."""
+        with self._holding:
+            return self._holding.wait_for(lambda: bool(self._held.get(number)), seconds)
 
     def at_request(self, path: str) -> list[Fault]:
         """The faults that strike one call, counted."""
@@ -207,6 +208,7 @@ class Faults:
             if fault.number not in self._faults:
                 return
             self._held.setdefault(fault.number, []).append((asyncio.get_running_loop(), event))
+            self._holding.notify_all()
         await event.wait()
 
     def _of(self, kind: FaultKind) -> list[Fault]:

@@ -9,7 +9,8 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -70,10 +71,8 @@ class Market:
         days = {date.fromordinal(d) for own in self._candles.values() for d in own.day.tolist()}
         self._days = sorted(days)
         known = KnownDays(_FIRST_DAY, date.max, frozenset(days))
-        self._calendar = SessionCalendar.from_mapping(
-            read_yaml(default_file("sessions.yaml")), known
-        )
-        listings = Listings.from_mapping(read_yaml(default_file("instruments.yaml")))
+        self._calendar = SessionCalendar.from_mapping(_table("sessions.yaml"), known)
+        listings = Listings.from_mapping(_table("instruments.yaml"))
         today = clock.now().date()
         prices = {name: self._price_before(name, today) for name in self._candles}
         self._shares = {
@@ -210,6 +209,11 @@ class Market:
                 jumps = [jump for jump in self._jumps if jump.symbol == share.symbol]
                 return last_price(candle, session, self.interval, jumps, share)
         return None
+
+
+@cache
+def _table(name: str) -> dict[str, Any]:
+    return read_yaml(default_file(name))
 
 
 def _columns(symbol: str, candles: Candles | Iterable[Candle]) -> Candles:
