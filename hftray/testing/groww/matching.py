@@ -50,7 +50,7 @@ def meet(
     elif terms.price is not None and _within(terms.price, at, side) > _within(
         terms.price, start, side
     ):
-        return Meeting(triggered, None if _locked(tick, side) else terms.price)
+        return Meeting(triggered, terms.price)
     if _locked(tick, side):
         return Meeting(triggered=True, price=None)
     taken = fill_price(

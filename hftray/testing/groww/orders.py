@@ -274,8 +274,7 @@ class OrderBook:
             if entry.cancel_at is not None and entry.cancel_at <= time:
                 self._end(entry, "CANCELLED", "cancelled on request", entry.cancel_at)
             elif tick is not None:
-                if entry.acted_at < time:
-                    self._meet(entry, before, tick, time)
+                self._meet(entry, before, tick, time)
             elif phase(self._market, share, time) is Phase.CLOSED:
                 self._end(entry, "CANCELLED", "the day is over", time)
             elif phase(self._market, share, time) is Phase.CONTINUOUS:
