@@ -10,7 +10,7 @@ from hftray.core.market import Candle
 from hftray.core.session import IST
 from hftray.testing.groww import Behaviour, LoopbackGroww, Market, SteppedClock, World
 from hftray.testing.groww.order_form import read_new_order
-from hftray.testing.groww.orders import WireOrder
+from hftray.testing.groww.wire_order import WireOrder
 
 FRIDAY = datetime(2026, 11, 20, 9, 15, tzinfo=IST)
 MONDAY = datetime(2026, 11, 23, 9, 15, tzinfo=IST)

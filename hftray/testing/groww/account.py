@@ -11,8 +11,9 @@ from hftray.core.money import ZERO, paisa, rupees
 from hftray.core.orders import Side
 from hftray.testing.groww.market import Market
 from hftray.testing.groww.order_form import NewOrder
-from hftray.testing.groww.orders import OrderBook, WireOrder
+from hftray.testing.groww.orders import OrderBook
 from hftray.testing.groww.shares import Share
+from hftray.testing.groww.wire_order import WireOrder
 
 MARGIN_RATE = {"MIS": Decimal("0.20"), "CNC": Decimal(1), "NRML": Decimal(1)}
 

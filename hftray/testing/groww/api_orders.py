@@ -8,8 +8,8 @@ from hftray.core.money import HUNDRED, round_to_tick
 from hftray.testing.groww.faults import FaultKind
 from hftray.testing.groww.order_form import read_cancel, read_change, read_new_order
 from hftray.testing.groww.order_rows import order_row, status_row, trade_row
-from hftray.testing.groww.orders import WireOrder
 from hftray.testing.groww.wire import SEGMENTS, Answer, Call, GrowwFailure, success
+from hftray.testing.groww.wire_order import WireOrder
 from hftray.testing.groww.world import World
 
 _PAGES = 10_000

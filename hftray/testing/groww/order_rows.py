@@ -8,8 +8,8 @@ from hftray.core.money import ZERO
 from hftray.core.orders import Execution
 from hftray.testing.groww.account import Account, Position
 from hftray.testing.groww.market import Market
-from hftray.testing.groww.orders import WireOrder
 from hftray.testing.groww.wire import number, stamp
+from hftray.testing.groww.wire_order import WireOrder
 
 _OTHER_SEGMENTS = {
     "fno_margin_details": (

@@ -5,74 +5,24 @@ book. Not safe for several threads by itself: the world's lock (see `world`) is 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from hftray.core.errors import NotFound
-from hftray.core.matching import average_price, first_part
+from hftray.core.matching import first_part
 from hftray.core.orders import Execution, Side
 from hftray.core.session import IST
 from hftray.testing.groww.behaviour import Behaviour
-from hftray.testing.groww.exchange_rules import ExchangeRules, Phase, day_end, phase
+from hftray.testing.groww.exchange_rules import ExchangeRules, Phase, phase
 from hftray.testing.groww.faults import FaultKind, Faults
 from hftray.testing.groww.market import Market
+from hftray.testing.groww.market_events import MarketEvent, market_events, square_offs
 from hftray.testing.groww.matching import meet
 from hftray.testing.groww.order_form import Change, NewOrder, Terms
 from hftray.testing.groww.price_path import PriceState
 from hftray.testing.groww.shares import Share
 from hftray.testing.groww.wire import GrowwFailure
-
-TERMINAL = frozenset({"EXECUTED", "CANCELLED", "REJECTED"})
-
-
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """One trade of an order; it shows on the wire from `visible_at` on."""
-
-    execution: Execution
-    visible_at: datetime
-
-
-@dataclass(slots=True)
-class WireOrder:
-    """One order of the book. `terms` change with modifications; fills only ever grow."""
-
-    groww_order_id: str
-    order: NewOrder
-    terms: Terms
-    status: str
-    created_at: datetime
-    acted_at: datetime
-    remark: str = ""
-    foreign: bool = False
-    triggered: bool = False
-    cancel_at: datetime | None = None
-    fills: list[Fill] = field(default_factory=list)
-
-    @property
-    def working(self) -> bool:
-        """Whether the order can still trade."""
-        return self.status not in TERMINAL
-
-    @property
-    def filled(self) -> int:
-        """Shares traded, whether they show yet or not."""
-        return sum(fill.execution.quantity for fill in self.fills)
-
-    def seen(self, now: datetime) -> list[Execution]:
-        """The trades that show on the wire at a moment."""
-        return [fill.execution for fill in self.fills if fill.visible_at <= now]
-
-    def seen_status(self, now: datetime, resting: str) -> str:
-        """The status that shows: an execution whose trades do not show yet is still resting."""
-        if self.status == "EXECUTED" and len(self.seen(now)) < len(self.fills):
-            return resting
-        return resting if self.status == "OPEN" else self.status
-
-    def average(self, now: datetime) -> Decimal | None:
-        """Mean price of the trades that show."""
-        return average_price(self.seen(now))
+from hftray.testing.groww.wire_order import Fill, WireOrder
 
 
 class OrderBook:
@@ -188,10 +138,11 @@ class OrderBook:
         now = self._market.clock.now()
         while self._settled_at < now:
             after = self._settled_at
-            squared = self._square_offs(after)
+            before_close = self._behaviour.square_off
+            squared = square_offs(self._market, self._today(after.date()), before_close, after)
             until = min([now, _midnight_after(after), *squared])
-            for time, share, before, tick in self._events(after, until):
-                self._pass(time, share, before, tick)
+            for event in market_events(self._market, self._live.values(), after, until):
+                self._pass(event)
             self._settled_at = until
             for share in squared.get(until, ()):
                 self._square_off(share, until)
@@ -204,20 +155,6 @@ class OrderBook:
             for entry, execution in self.executions(day)
             if entry.order.product == "MIS" and self._share(entry) == share
         )
-
-    def _square_offs(self, after: datetime) -> dict[datetime, list[Share]]:
-        """The broker's square-offs that are still to come on the day, of the shares in the book."""
-        before_close = self._behaviour.square_off
-        if before_close is None:
-            return {}
-        day = after.astimezone(IST).date()
-        moments: dict[datetime, list[Share]] = {}
-        for key in sorted({(own.order.exchange, own.order.symbol) for own in self._today(day)}):
-            share = self._market.share(*key)
-            session = self._market.session(share, day)
-            if session is not None and (moment := session.closes - before_close) > after:
-                moments.setdefault(moment, []).append(share)
-        return moments
 
     def _square_off(self, share: Share, now: datetime) -> None:
         """The broker ends a share's MIS orders and closes what is left of its MIS position."""
@@ -241,40 +178,15 @@ class OrderBook:
                 return
             yield entry
 
-    def _events(
-        self, after: datetime, until: datetime
-    ) -> list[tuple[datetime, Share, PriceState | None, PriceState | None]]:
-        """What happens to the shares with working orders, in order of time, and of symbol."""
-        day = after.astimezone(IST).date()
-        shares = {self._share(own).key: self._share(own) for own in self._live.values()}
-        events: list[tuple[datetime, Share, PriceState | None, PriceState | None]] = []
-        for share in shares.values():
-            before = self._market.state(share, after)
-            for tick in self._market.ticks(share, after, until):
-                events.append((tick.time, share, before, tick))
-                before = tick
-            session = self._market.session(share, day)
-            end = day_end(self._market, share, day)
-            if session is not None and end is not None:
-                ends = {moment for moment in (session.closes, end) if after < moment <= until}
-                events.extend((moment, share, None, None) for moment in ends)
-        events.extend(
-            (own.cancel_at, self._share(own), None, None)
-            for own in self._live.values()
-            if own.cancel_at is not None and own.cancel_at <= until
-        )
-        return sorted(events, key=lambda event: (event[0], event[1].key, event[3] is None))
-
-    def _pass(
-        self, time: datetime, share: Share, before: PriceState | None, tick: PriceState | None
-    ) -> None:
+    def _pass(self, event: MarketEvent) -> None:
+        time, share = event.time, event.share
         for entry in list(self._live.values()):
             if self._share(entry) != share:
                 continue
             if entry.cancel_at is not None and entry.cancel_at <= time:
                 self._end(entry, "CANCELLED", "cancelled on request", entry.cancel_at)
-            elif tick is not None:
-                self._meet(entry, before, tick, time)
+            elif event.tick is not None:
+                self._meet(entry, event.before, event.tick, time)
             elif phase(self._market, share, time) is Phase.CLOSED:
                 self._end(entry, "CANCELLED", "the day is over", time)
             elif phase(self._market, share, time) is Phase.CONTINUOUS:

@@ -14,9 +14,10 @@ from hftray.testing.groww.limits import RateLimits
 from hftray.testing.groww.market import Market
 from hftray.testing.groww.order_form import NewOrder
 from hftray.testing.groww.order_rows import order_row, trade_row
-from hftray.testing.groww.orders import OrderBook, WireOrder
+from hftray.testing.groww.orders import OrderBook
 from hftray.testing.groww.session import Keys, Sessions
 from hftray.testing.groww.wire import stamp
+from hftray.testing.groww.wire_order import WireOrder
 
 
 @dataclass(slots=True)
