@@ -1,0 +1,26 @@
+"""Our names of shares and Groww's: `RELIANCE` on NSE, `BSE:RELIANCE` for the same share on BSE."""
+
+from collections.abc import Mapping
+
+from hftray.core.market import Instrument
+
+BSE_PREFIX = "BSE:"
+
+
+class Listed:
+    """The shares we trade, found from both sides."""
+
+    def __init__(self, instruments: Mapping[str, Instrument]) -> None:
+        self._instruments = dict(instruments)
+
+    def instrument(self, symbol: str) -> Instrument | None:
+        """The share we know under a symbol."""
+        return self._instruments.get(symbol)
+
+    def at_groww(self, symbol: str) -> tuple[str, str]:
+        """Exchange and trading symbol of a share of ours. KeyError."""
+        return self._instruments[symbol].exchange, symbol.removeprefix(BSE_PREFIX)
+
+    def ours(self, exchange: str, trading_symbol: str) -> str:
+        """Our name of a listing, whether we trade it or not."""
+        return f"{BSE_PREFIX}{trading_symbol}" if exchange == "BSE" else trading_symbol

@@ -1,0 +1,50 @@
+"""Orders that left no trace: how long they are looked for, and which were given up.
+
+See `broker` for why an order is given up when it is.
+"""
+
+from collections.abc import Callable
+
+from hftray import observe
+from hftray.core.orders import OrderReport, OrderStatus
+
+log = observe.logger("groww.broker")
+
+
+class Missing:
+    """The references nobody finds. `patience` is seconds of `clock`."""
+
+    def __init__(self, patience: float, clock: Callable[[], float]) -> None:
+        self.gone: dict[str, OrderReport] = {}
+        self._patience, self._clock = patience, clock
+        self._searched: dict[str, float] = {}
+
+    def searched_enough(self, reference: str, sent_until: float | None) -> bool:
+        """Whether there has been no trace for long enough.
+
+        `sent_until` is when our sending ended; None when another process sent it: then time counts
+        from the first question.
+        """
+        now = self._clock()
+        since = self._searched.setdefault(reference, now) if sent_until is None else sent_until
+        return now - since >= self._patience
+
+    def found(self, reference: str) -> None:
+        """There is a trace after all; the next search begins anew."""
+        self._searched.pop(reference, None)
+
+    def give_up(self, reference: str, symbol: str, quantity: int) -> OrderReport:
+        """The order counts as never sent from now on: REJECTED."""
+        self._searched.pop(reference, None)
+        if reference not in self.gone:
+            reason = f"never reached the exchange: no trace of it for {self._patience:g} seconds"
+            log.warning("order given up", reference=reference, symbol=symbol, reason=reason)
+            self.gone[reference] = OrderReport(
+                reference=reference,
+                symbol=symbol,
+                status=OrderStatus.REJECTED,
+                broker_order_id="",
+                quantity=quantity,
+                reason=reason,
+            )
+        return self.gone[reference]

@@ -1,0 +1,254 @@
+"""Groww's order and position calls: what is sent, and what is read back.
+
+One method a call; what follows from the answers is decided by the broker (`broker`). Exits go
+before entries and both before look-ups; a look-up that an exit waits for counts as the exit.
+AccessDenied is told as BrokerUnavailable: the request was not taken, and the engine has to go on.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, Protocol
+
+from hftray.adapters.groww.errors import AccessDenied
+from hftray.adapters.groww.governor import Category, Urgency
+from hftray.adapters.groww.pricing import CircuitBand, OrderPrice
+from hftray.adapters.groww.rows import (
+    CASH,
+    MIS,
+    OrderRow,
+    PositionRow,
+    TradeRow,
+    amount,
+    read_order,
+    read_position,
+    read_trade,
+    rows_in,
+)
+from hftray.core.errors import (
+    BrokerUnavailable,
+    NotFound,
+    OrderRejected,
+    RetryError,
+    UnknownOutcome,
+)
+from hftray.core.orders import Side
+
+SMALLEST_PAGE = 25  # documented page sizes are 25, 50 and 100; a shorter page is the last one
+LARGEST_TRADE_PAGE = 50
+MOST_PAGES = 400
+_SEGMENT = {"segment": CASH}
+
+
+class Connection(Protocol):
+    """What the order calls need of a `GrowwConnection`."""
+
+    async def get(
+        self,
+        path: str,
+        params: dict[str, str] | None = None,
+        *,
+        category: Category,
+        urgency: Urgency = ...,
+        patience: float | None = None,
+    ) -> Any:
+        """The payload of an answer to a question."""
+        ...
+
+    async def post(self, path: str, body: Any, *, category: Category, urgency: Urgency) -> Any:
+        """The payload of the answer to an order."""
+        ...
+
+    async def close(self) -> None:
+        """Close the sockets."""
+        ...
+
+
+class OrderCalls:
+    """The calls of one account."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def create(
+        self,
+        reference: str,
+        listing: tuple[str, str],
+        side: Side,
+        quantity: int,
+        price: OrderPrice,
+        urgency: Urgency,
+    ) -> OrderRow:
+        """Send one order for (exchange, trading symbol): MIS, valid for the day.
+
+        A price with a trigger makes a stop. The errors of `GrowwConnection.post`.
+        """
+        exchange, trading_symbol = listing
+        order_type = "LIMIT" if price.trigger is None else "SL"
+        body = {
+            "trading_symbol": trading_symbol,
+            "quantity": quantity,
+            "price": float(price.limit),
+            "trigger_price": _wire(price.trigger),
+            "validity": "DAY",
+            "exchange": exchange,
+            "segment": CASH,
+            "product": MIS,
+            "order_type": order_type,
+            "transaction_type": side.value,
+            "order_reference_id": reference,
+        }
+        answer = await self._post("/order/create", body, urgency)
+        order_id, word = answer.get("groww_order_id"), answer.get("order_status")
+        if not isinstance(order_id, str) or not order_id or not isinstance(word, str):
+            raise UnknownOutcome(f"{reference}: the answer to the order has no groww_order_id")
+        return OrderRow(
+            order_id=order_id,
+            reference=reference,
+            trading_symbol=trading_symbol,
+            exchange=exchange,
+            side=side,
+            word=word,
+            quantity=quantity,
+            order_type=order_type,
+            price=price.limit,
+            trigger=price.trigger,
+            remark=str(answer.get("remark") or ""),
+        )
+
+    async def cancel(self, order_id: str, urgency: Urgency) -> None:
+        """Ask to withdraw an order; its row tells later whether it was."""
+        body = {"segment": CASH, "groww_order_id": order_id}
+        await self._post("/order/cancel", body, urgency)
+
+    async def modify(self, row: OrderRow, price: OrderPrice, urgency: Urgency) -> None:
+        """Ask for other prices of an order; its row tells later whether it has them."""
+        body = {
+            "quantity": row.quantity,
+            "price": float(price.limit),
+            "trigger_price": _wire(price.trigger),
+            "groww_order_id": row.order_id,
+            "order_type": "LIMIT" if price.trigger is None else "SL",
+            "segment": CASH,
+        }
+        await self._post("/order/modify", body, urgency)
+
+    async def detail(self, order_id: str, urgency: Urgency) -> OrderRow | None:
+        """An order's row; None while Groww does not show it. RetryError."""
+        try:
+            return read_order(await self._ask(f"/order/detail/{order_id}", _SEGMENT, urgency))
+        except NotFound:
+            return None
+
+    async def find(self, reference: str, urgency: Urgency) -> OrderRow | None:
+        """The row of the order with a reference; None without a trace of it. RetryError.
+
+        How Groww answers an unknown reference is documented as GA004; any other refusal of the
+        question is no trace either, and the order list has the last word before one is given up.
+        """
+        try:
+            answer = await self._ask(f"/order/status/reference/{reference}", _SEGMENT, urgency)
+        except (NotFound, OrderRejected):
+            return None
+        order_id = answer.get("groww_order_id") if isinstance(answer, dict) else None
+        if not isinstance(order_id, str) or not order_id:
+            raise RetryError(f"{reference}: the look-up's answer has no groww_order_id")
+        row = await self.detail(order_id, urgency)
+        if row is None:
+            raise RetryError(f"{reference}: order {order_id} is known, its details are not yet")
+        return replace(row, reference=reference)
+
+    async def pages(self, urgency: Urgency) -> AsyncGenerator[list[OrderRow], None]:
+        """Today's orders page by page. RetryError.
+
+        The page size is not documented consistently, so the end is a page that is shorter than
+        any of them, or that brings nothing new.
+        """
+        seen: set[str] = set()
+        for page in range(MOST_PAGES):
+            params = {**_SEGMENT, "page": str(page)}
+            payload = await self._ask("/order/list", params, urgency)
+            rows = [read_order(row) for row in rows_in(payload, "order_list")]
+            fresh = [row for row in rows if row.order_id not in seen]
+            seen |= {row.order_id for row in rows}
+            yield fresh
+            if len(rows) < SMALLEST_PAGE or not fresh:
+                return
+        raise RetryError(f"the order list has not ended after {MOST_PAGES} pages")
+
+    async def trades(self, order_id: str, urgency: Urgency) -> list[TradeRow]:
+        """An order's fills as Groww lists them, repeated ones too. RetryError."""
+        rows: list[TradeRow] = []
+        seen: set[str] = set()
+        for page in range(MOST_PAGES):
+            size = {"page": str(page), "page_size": str(LARGEST_TRADE_PAGE)}
+            try:
+                payload = await self._ask(f"/order/trades/{order_id}", _SEGMENT | size, urgency)
+            except NotFound:
+                break
+            read = [read_trade(row) for row in rows_in(payload, "trade_list")]
+            rows += read
+            fresh = {row.trade_id for row in read} - seen
+            seen |= fresh
+            if len(read) < SMALLEST_PAGE or not fresh:
+                break
+        return rows
+
+    async def positions(self) -> list[PositionRow]:
+        """Positions of the cash segment. RetryError."""
+        payload = await self._ask("/positions/user", _SEGMENT, Urgency.LOOK_UP)
+        return [read_position(row) for row in rows_in(payload, "positions")]
+
+    async def quote(
+        self, listing: tuple[str, str], urgency: Urgency, patience: float
+    ) -> tuple[Decimal | None, CircuitBand]:
+        """Last price and circuit limits of (exchange, trading symbol), in `patience` seconds.
+
+        RetryError; a figure that Groww does not give is None.
+        """
+        exchange, trading_symbol = listing
+        params = {"exchange": exchange, "segment": CASH, "trading_symbol": trading_symbol}
+        try:
+            async with asyncio.timeout(patience):
+                row = await self._ask(
+                    "/live-data/quote", params, urgency, Category.LIVE_DATA, patience
+                )
+        except TimeoutError:
+            raise RetryError(f"{trading_symbol}: no quote within {patience:g} seconds") from None
+        if not isinstance(row, dict):
+            raise RetryError(f"{trading_symbol}: the quote is not an object")
+        band = CircuitBand(amount(row, "lower_circuit_limit"), amount(row, "upper_circuit_limit"))
+        return amount(row, "last_price"), band
+
+    async def close(self) -> None:
+        """Release the connection."""
+        await self._connection.close()
+
+    async def _ask(
+        self,
+        path: str,
+        params: dict[str, str],
+        urgency: Urgency,
+        category: Category = Category.NON_TRADING,
+        patience: float | None = None,
+    ) -> Any:
+        try:
+            return await self._connection.get(
+                path, params, category=category, urgency=urgency, patience=patience
+            )
+        except AccessDenied as error:
+            raise BrokerUnavailable(str(error)) from error
+
+    async def _post(self, path: str, body: dict[str, Any], urgency: Urgency) -> dict[str, Any]:
+        try:
+            answer = await self._connection.post(
+                path, body, category=Category.ORDERS, urgency=urgency
+            )
+        except AccessDenied as error:
+            raise BrokerUnavailable(str(error)) from error
+        return answer if isinstance(answer, dict) else {}
+
+
+def _wire(price: Decimal | None) -> float | None:
+    return None if price is None else float(price)

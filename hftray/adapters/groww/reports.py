@@ -1,0 +1,162 @@
+"""From rows and trades to one cumulative report of an order.
+
+What an order filled, and at what price, comes from its trades alone; the average price of the
+order's row is never used. An order is over when all its parts are and the trades account for every
+share that the rows say was filled. Prices are Decimal rupees.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from hftray.adapters.groww.rows import OrderRow, TradeRow
+from hftray.core.errors import DataError
+from hftray.core.matching import average_price
+from hftray.core.orders import Execution, OrderReport, OrderStatus
+
+# A circuit band is at most 20 % around its base, so two prices of a day differ by less than the
+# factor 1.5. Whatever lies outside this one is not in rupees, or not of this order.
+PRICE_FACTOR = Decimal(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The newest row of one order at Groww and its trades so far, by trade id."""
+
+    row: OrderRow
+    fills: Mapping[str, Execution] = field(default_factory=dict)
+
+    @property
+    def booked(self) -> int:
+        """Shares that trades account for."""
+        return sum(fill.quantity for fill in self.fills.values())
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more can happen to it, and everything is known."""
+        return self.row.status.terminal and self.unaccounted == 0
+
+    @property
+    def unaccounted(self) -> int:
+        """Shares that the row says were filled and no trade shows yet."""
+        return max(0, self.row.claimed - self.booked)
+
+
+def with_row(part: Part, read: OrderRow) -> Part:
+    """The part after reading its row again; an answer that is older than a known one is dropped.
+
+    What has ended stays ended and what was filled stays filled: a list may lag behind the detail.
+    """
+    known = part.row
+    if read.filled < known.filled or (known.status.terminal and not read.status.terminal):
+        return part
+    price = read.price or known.price  # what we sent, where Groww does not say
+    return replace(part, row=replace(read, price=price, time=read.time or known.time))
+
+
+def with_trades(part: Part, trades: Iterable[TradeRow]) -> Part:
+    """The part after reading its trades; those already known count once.
+
+    DataError for a price out of line with the order's own, and for more shares than were ordered:
+    then nothing of this reading is booked.
+    """
+    row, fills = part.row, dict(part.fills)
+    for trade in trades:
+        if trade.annulled:
+            continue
+        _require_in_line(trade, row)
+        known = fills.get(trade.trade_id)
+        fill = Execution(trade.trade_id, trade.quantity, trade.price, trade.time)
+        if known is not None and (known.quantity, known.price) != (fill.quantity, fill.price):
+            raise DataError(
+                f"order {row.order_id}: trade {trade.trade_id} was {known.quantity} at "
+                f"{known.price}, now it is {fill.quantity} at {fill.price}"
+            )
+        fills.setdefault(trade.trade_id, fill)
+    after = Part(row, fills)
+    if after.booked > row.quantity:
+        raise DataError(
+            f"order {row.order_id} of {row.quantity} shares has trades of {after.booked}"
+        )
+    return after
+
+
+def _require_in_line(trade: TradeRow, row: OrderRow) -> None:
+    own = row.price or row.trigger
+    if own is None:
+        raise DataError(
+            f"order {row.order_id}: without a price of its own, trade {trade.trade_id} "
+            f"at {trade.price} cannot be checked"
+        )
+    if not own / PRICE_FACTOR < trade.price < own * PRICE_FACTOR:
+        raise DataError(
+            f"order {row.order_id} at {own}: trade {trade.trade_id} at {trade.price} is out of "
+            "line (paise instead of rupees?); it is not booked"
+        )
+
+
+def report_of(
+    reference: str,
+    symbol: str,
+    parts: Sequence[Part],
+    *,
+    asked: int | None = None,
+    unsure: bool = False,
+    note: str = "",
+) -> OrderReport:
+    """The order's report from its parts, in their order.
+
+    `asked` is the quantity ordered, None when only the parts tell; `unsure` says that another part
+    may be at Groww, so the order is not over; `note` is what a working order waits for.
+    """
+    rows = [part.row for part in parts]
+    fills = sorted(
+        (fill for part in parts for fill in part.fills.values()),
+        key=lambda fill: (fill.time, fill.trade_id),
+    )
+    filled = sum(fill.quantity for fill in fills)
+    quantity = asked or sum(row.quantity for row in rows)
+    if unsure or not all(part.over for part in parts):
+        status, reason = OrderStatus.WORKING, note
+        if missing := sum(part.unaccounted for part in parts):
+            reason = f"{missing} shares are filled, their trades are not told yet"
+    else:
+        status = _end(rows, filled, quantity)
+        reasons = dict.fromkeys(row.remark for row in rows if row.remark)
+        reason = (
+            "" if status is OrderStatus.FILLED else "; ".join([*reasons, *([note] if note else [])])
+        )
+    times = [fill.time for fill in fills] or [row.time for row in rows if row.time is not None]
+    return OrderReport(
+        reference=reference,
+        symbol=symbol,
+        status=status,
+        broker_order_id=rows[0].order_id if rows else "",
+        quantity=quantity,
+        filled_quantity=filled,
+        average_price=average_price(fills),
+        time=max(times) if times and (fills or status.terminal) else None,
+        reason=reason,
+        executions=tuple(fills),
+    )
+
+
+def _end(rows: Sequence[OrderRow], filled: int, quantity: int) -> OrderStatus:
+    if filled >= quantity:
+        return OrderStatus.FILLED
+    refused = all(row.status is OrderStatus.REJECTED for row in rows)
+    return OrderStatus.REJECTED if refused and filled == 0 else OrderStatus.CANCELLED
+
+
+def foreign_report(symbol: str, row: OrderRow) -> OrderReport:
+    """An order somebody else placed, under a name that stays the same; its price is not asked."""
+    return OrderReport(
+        reference=f"groww:{row.order_id}",
+        symbol=symbol,
+        status=row.status,
+        broker_order_id=row.order_id,
+        quantity=row.quantity,
+        filled_quantity=row.claimed,
+        time=row.time,
+        reason="not placed by this engine",
+    )

@@ -1,0 +1,199 @@
+"""Rows of Groww's answers as values: orders, trades, positions, and the words for a status.
+
+Quantities are shares, prices Decimal rupees. A row that cannot be read raises RetryError naming the
+field: nothing follows from it. Times without a zone are India's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from hftray.core.errors import RetryError
+from hftray.core.orders import OrderStatus, Side
+from hftray.core.session import IST
+
+MIS, CASH = "MIS", "CASH"
+CANCELLATION_REQUESTED = "CANCELLATION_REQUESTED"
+# Documented words and the OPEN of the documentation's samples. Any other is taken for working:
+# an order counts as ended only when Groww says so in a word that is known to mean it.
+WORKING_WORDS = frozenset(
+    {
+        "NEW",
+        "ACKED",
+        "OPEN",
+        "TRIGGER_PENDING",
+        "APPROVED",
+        CANCELLATION_REQUESTED,
+        "MODIFICATION_REQUESTED",
+    }
+)
+_DONE = ("EXECUTED", "COMPLETED", "DELIVERY_AWAITED")
+_REFUSED = ("REJECTED", "FAILED")
+KNOWN_WORDS = WORKING_WORDS | {*_DONE, *_REFUSED, "CANCELLED"}
+_ANNULLED = "CANCELLED"  # a trade that the exchange took back
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """One order as the list or the detail call has it. `reference` is empty without one."""
+
+    order_id: str
+    reference: str
+    trading_symbol: str
+    exchange: str
+    side: Side
+    word: str
+    quantity: int
+    filled: int = 0
+    remaining: int | None = None
+    product: str = MIS
+    order_type: str = "LIMIT"
+    price: Decimal | None = None
+    trigger: Decimal | None = None
+    remark: str = ""
+    time: datetime | None = None
+
+    @property
+    def status(self) -> OrderStatus:
+        """What the word means. Done with shares still to come is not over."""
+        if self.word in _DONE:
+            left = self.quantity - self.filled if self.remaining is None else self.remaining
+            if left > 0 and self.filled > 0:
+                return OrderStatus.WORKING
+            return OrderStatus.FILLED
+        if self.word in _REFUSED:
+            return OrderStatus.REJECTED
+        return OrderStatus.CANCELLED if self.word == "CANCELLED" else OrderStatus.WORKING
+
+    @property
+    def claimed(self) -> int:
+        """The shares that must show up in trades before the order's end is told."""
+        if self.status is OrderStatus.FILLED and self.filled == 0:
+            return self.quantity  # the word came before the number
+        return self.filled
+
+
+@dataclass(frozen=True, slots=True)
+class TradeRow:
+    """One fill. `trade_id` is the exchange's, or Groww's where that is missing."""
+
+    trade_id: str
+    quantity: int
+    price: Decimal
+    time: datetime
+    annulled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PositionRow:
+    """Net shares of one product in one listing."""
+
+    trading_symbol: str
+    exchange: str
+    product: str
+    quantity: int
+    carried: int
+
+
+def read_order(row: Any) -> OrderRow:
+    """A row of the order list, or the detail call's answer. RetryError."""
+    side = _text(row, "transaction_type")
+    if side not in Side.__members__:
+        raise RetryError(f"order: transaction_type {side!r} is neither BUY nor SELL")
+    remaining = row.get("remaining_quantity")
+    return OrderRow(
+        order_id=_text(row, "groww_order_id"),
+        reference=str(row.get("order_reference_id") or ""),
+        trading_symbol=_text(row, "trading_symbol"),
+        exchange=_text(row, "exchange"),
+        side=Side(side),
+        word=_text(row, "order_status"),
+        quantity=_whole(row, "quantity"),
+        filled=_whole(row, "filled_quantity", 0),
+        remaining=None if remaining is None else _whole(row, "remaining_quantity"),
+        product=str(row.get("product") or ""),
+        order_type=str(row.get("order_type") or ""),
+        price=amount(row, "price"),
+        trigger=amount(row, "trigger_price"),
+        remark=str(row.get("remark") or ""),
+        time=_moment(row, "exchange_time") or _moment(row, "created_at"),
+    )
+
+
+def read_trade(row: Any) -> TradeRow:
+    """A row of the trades call. RetryError."""
+    price = amount(row, "price")
+    time = _moment(row, "trade_date_time") or _moment(row, "created_at")
+    if price is None or time is None:
+        raise RetryError(f"trade: {'price' if price is None else 'trade_date_time'} is missing")
+    return TradeRow(
+        trade_id=str(row.get("exchange_trade_id") or "") or _text(row, "groww_trade_id"),
+        quantity=_whole(row, "quantity"),
+        price=price,
+        time=time,
+        annulled=row.get("trade_status") == _ANNULLED,
+    )
+
+
+def read_position(row: Any) -> PositionRow:
+    """A row of the positions call. RetryError."""
+    return PositionRow(
+        trading_symbol=_text(row, "trading_symbol"),
+        exchange=_text(row, "exchange"),
+        product=_text(row, "product"),
+        quantity=_whole(row, "quantity"),
+        carried=_whole(row, "net_carry_forward_quantity", 0),
+    )
+
+
+def rows_in(payload: Any, name: str) -> list[Any]:
+    """The list under a name of a payload; null is an empty one. RetryError."""
+    rows = payload.get(name, []) if isinstance(payload, Mapping) else None
+    if rows is None and isinstance(payload, Mapping):
+        return []
+    if not isinstance(rows, list):
+        raise RetryError(f"{name}: not a list in Groww's answer")
+    return rows
+
+
+def amount(row: Mapping[str, Any], name: str) -> Decimal | None:
+    """Rupees above zero; None where there are none. RetryError."""
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        raise RetryError(f"{name}: {value!r} is not an amount") from None
+    if not number.is_finite():
+        raise RetryError(f"{name}: {value!r} is not an amount")
+    return number if number > 0 else None
+
+
+def _text(row: Any, name: str) -> str:
+    value = row.get(name) if isinstance(row, Mapping) else None
+    if not isinstance(value, str) or not value:
+        raise RetryError(f"{name}: missing in Groww's answer")
+    return value
+
+
+def _whole(row: Mapping[str, Any], name: str, default: int | None = None) -> int:
+    value = row.get(name)
+    if value is None and default is not None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise RetryError(f"{name}: {value!r} is not a whole number")
+    return int(value)
+
+
+def _moment(row: Mapping[str, Any], name: str) -> datetime | None:
+    value = row.get(name)
+    if not value:
+        return None
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        raise RetryError(f"{name}: {value!r} is not a time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=IST)

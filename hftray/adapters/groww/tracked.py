@@ -1,0 +1,116 @@
+"""What this process knows of one order: its parts at Groww, and what is still uncertain.
+
+All of it can be rebuilt from Groww: the parts and what they filled are read there; only the
+quantity asked for and the note are of the process that sent the order.
+"""
+
+from dataclasses import dataclass, field
+
+from hftray.adapters.groww.parts import MOST_PARTS, part_reference
+from hftray.adapters.groww.reports import Part, report_of, with_row, with_trades
+from hftray.adapters.groww.rows import OrderRow, TradeRow
+from hftray.core.errors import DataError
+from hftray.core.orders import OrderReport, OrderStatus
+
+
+@dataclass(slots=True)
+class TrackedOrder:
+    """One order under our reference. `freeze` is the largest quantity of one part, if known.
+
+    `unsure` is the number of a part that may be at Groww although nothing shows it yet, `since` the
+    moment (seconds of the broker's clock) from which it has been without a trace.
+    """
+
+    reference: str
+    symbol: str
+    freeze: int | None = None
+    asked: int | None = None
+    note: str = ""
+    parts: dict[int, Part] = field(default_factory=dict)
+    unsure: int | None = None
+    since: float = 0.0
+    late_since: float | None = None
+    fault: str = ""
+    told: OrderReport | None = None
+
+    def take_row(self, number: int, row: OrderRow, now: float) -> None:
+        """Take a part's row, newer or not."""
+        known = self.parts.get(number)
+        self.parts[number] = Part(row) if known is None else with_row(known, row)
+        if known is None:
+            self._expect_more(number, now)
+
+    def take_trades(self, number: int, trades: list[TradeRow]) -> None:
+        """Take a part's trades; what cannot be booked is kept as `fault` and books nothing."""
+        try:
+            self.parts[number] = with_trades(self.parts[number], trades)
+            self.fault = ""
+        except DataError as error:
+            self.fault = str(error)
+
+    def unaccounted(self) -> list[int]:
+        """Parts whose trades should be read."""
+        return [number for number, part in self.parts.items() if part.unaccounted]
+
+    def open_parts(self) -> dict[int, OrderRow]:
+        """The rows of the parts that can still change."""
+        return {n: part.row for n, part in self.parts.items() if not part.row.status.terminal}
+
+    def doubt(self, number: int, now: float) -> None:
+        """A part was sent, and nobody knows what became of it."""
+        self.unsure, self.since = number, now
+
+    def give_up_part(self) -> None:
+        """The part that left no trace was never taken; neither were those after it."""
+        self.unsure = None
+
+    @property
+    def unsure_reference(self) -> str:
+        """The reference of the part in doubt."""
+        assert self.unsure is not None
+        return part_reference(self.reference, self.unsure)
+
+    def report(self, now: float) -> OrderReport:
+        """The order as it is known, and when its trades began to be late."""
+        parts = [self.parts[number] for number in sorted(self.parts)]
+        report = report_of(
+            self.reference,
+            self.symbol,
+            parts,
+            asked=self.asked,
+            unsure=self.unsure is not None or bool(self.fault),
+            note=self.fault or self.note,
+        )
+        if report.status is OrderStatus.WORKING and any(part.unaccounted for part in parts):
+            self.late_since = now if self.late_since is None else self.late_since
+        else:
+            self.late_since = None
+        return report
+
+    def tells(self, report: OrderReport) -> bool:
+        """Whether the report is news: the market, or an end, came to the order since it was told.
+
+        To somebody who has heard nothing yet, an order that merely rests is none.
+        """
+        told = self.told
+        if told is None:
+            return report.status.terminal or report.filled_quantity > 0
+        return _essence(told) != _essence(report)
+
+    def _expect_more(self, number: int, now: float) -> None:
+        # A part of the full freeze quantity was perhaps not the last. Who sent it knows what it
+        # asked for; anybody else looks for the next one for as long as a trace may take.
+        if self.asked is not None:
+            if self.unsure == number:
+                self.unsure = None
+            return
+        last = max(self.parts)
+        full = self.freeze is not None and self.parts[last].row.quantity == self.freeze
+        if full and last + 1 < MOST_PARTS:
+            self.doubt(last + 1, now)
+        elif self.unsure is not None and self.unsure <= last:
+            self.unsure = None
+
+
+def _essence(report: OrderReport) -> tuple[object, ...]:
+    return report.status, report.filled_quantity, report.average_price
