@@ -6,12 +6,13 @@ it is when Groww calls the reference a duplicate (GA007); it is never sent again
 
 **When an order left no trace.** A request whose answer was lost may still be under way: in a
 proxy, or in a queue at Groww that the look-up does not see. `resolve` therefore gives an order up
-only when neither its reference nor the day's list has shown it for `lookup_patience` seconds,
-counted from the moment when our sending ended (with the connection closed nothing of it is on our
-side any more; a new process counts from its first look-up, and the old one's connections died with
-it). Groww documents no bound for how late a request may be taken, so the patience is far above the
-timeout of a request. Should an order show up after that, it is withdrawn on sight, and the
-reconciliation locks its symbol: the ledger calls the order FAILED while the broker has it.
+only when look-ups by its reference were answered without a trace over `lookup_patience` seconds
+after our sending ended, and the day's list does not have it either. (With the connection closed
+nothing of it is on our side any more, and a dead process's connections died with it. Time in which
+look-ups fail does not count: a Groww that is away may also be one that is late.) Groww documents no
+bound for how late a request may be taken, so the patience is far above the timeout of a request.
+Should an order show up after that, it is withdrawn on sight, and the reconciliation locks its
+symbol: the ledger calls the order FAILED while the broker has it.
 
 **What an answer decides.** 403 (AccessDenied) is told as BrokerUnavailable: nothing was taken, and
 an engine that stopped for it would guard no position. Fills that cannot be right are not booked:
@@ -79,11 +80,11 @@ class GrowwBroker:
         self._reader = OrderReader(
             self._calls, self._listed, freeze, options.lookup_patience, clock
         )
+        self._missing = Missing(options.lookup_patience, clock)
         self._sender = OrderSender(
-            self._calls, self._reader, self._quotes, self._listed, options, freeze, clock
+            self._calls, self._reader, self._missing, self._quotes, self._listed, options, freeze
         )
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._missing = Missing(options.lookup_patience, clock)
         self._batch: MarketBatch | None = None
         self._news: dict[str, OrderReport] = {}
         self._carried: set[str] = set()
@@ -136,17 +137,15 @@ class GrowwBroker:
             return None
         urgency = _urgency(leg_of(reference), Urgency.LOOK_UP)
         order = await self._reader.locate(reference, urgency)
+        if order is None and reference in self._missing.gone:
+            return self._missing.gone[reference]
         if order is None:
-            sent = self._reader.orders.get(reference)
-            if not self._missing.searched_enough(reference, sent.since if sent else None):
+            if not self._missing.no_trace(reference):
                 return None
             await self._reader.walk(urgency)  # the list has the last word
             order = self._reader.orders.get(reference)
-            if reference in self._sender.sending:
-                return None
             if order is None or not order.parts:
-                self._reader.orders.pop(reference, None)
-                return self._missing.give_up(reference, symbol, (sent and sent.asked) or 0)
+                return self._give_up(reference, symbol)
         self._missing.found(reference)
         await self._reader.refresh(order, urgency)
         self._booked(order)
@@ -240,6 +239,13 @@ class GrowwBroker:
                     await self._sender.withdraw(row, Urgency.EXIT)
                 except RetryError as error:
                     log.error("not withdrawn yet", reference=reference, reason=str(error))
+
+    def _give_up(self, reference: str, symbol: str) -> OrderReport | None:
+        if reference in self._sender.sending:
+            return None
+        order = self._reader.orders.pop(reference, None)
+        asked = order.asked if order else None
+        return self._missing.give_up(reference, symbol, asked or 0)
 
     def _booked(self, order: TrackedOrder) -> OrderReport:
         """The order's report, unless its fills are wrong (DataError) or too late (RetryError)."""

@@ -19,15 +19,10 @@ class Missing:
         self._patience, self._clock = patience, clock
         self._searched: dict[str, float] = {}
 
-    def searched_enough(self, reference: str, sent_until: float | None) -> bool:
-        """Whether there has been no trace for long enough.
-
-        `sent_until` is when our sending ended; None when another process sent it: then time counts
-        from the first question.
-        """
+    def no_trace(self, reference: str) -> bool:
+        """Note that a look-up found nothing; whether that has been so for long enough."""
         now = self._clock()
-        since = self._searched.setdefault(reference, now) if sent_until is None else sent_until
-        return now - since >= self._patience
+        return now - self._searched.setdefault(reference, now) >= self._patience
 
     def found(self, reference: str) -> None:
         """There is a trace after all; the next search begins anew."""

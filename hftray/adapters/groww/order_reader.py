@@ -117,7 +117,7 @@ class OrderReader:
             symbol = self._listed.ours(row.exchange, row.trading_symbol)
             order = TrackedOrder(reference, symbol, self._freeze.get(symbol))
             self.orders[reference] = order
-        order.take_row(number, row, self._clock())
+        order.take_row(number, row)
 
     async def _read_list(self, urgency: Urgency) -> None:
         rows: list[OrderRow] = []
@@ -167,10 +167,8 @@ class OrderReader:
             number = order.unsure
             row = await self._calls.find(order.unsure_reference, urgency)
             if row is not None:
-                order.take_row(number, row, self._clock())
-            elif self._clock() - order.since >= self._patience:
-                order.give_up_part()
-            else:
+                order.take_row(number, row)
+            elif not order.no_trace(self._clock(), self._patience):
                 return
 
     async def _read_trades(self, order: TrackedOrder, number: int, urgency: Urgency) -> None:

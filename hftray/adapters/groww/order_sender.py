@@ -4,12 +4,13 @@ An answer that was lost is looked for once, at once, so that an exit is not left
 longer than one more call; what that does not tell, `GrowwBroker.resolve` finds out.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from hftray import observe
 from hftray.adapters.groww.errors import DuplicateReference
 from hftray.adapters.groww.governor import Urgency
 from hftray.adapters.groww.listed import Listed
+from hftray.adapters.groww.missing import Missing
 from hftray.adapters.groww.options import GrowwOptions
 from hftray.adapters.groww.order_calls import OrderCalls
 from hftray.adapters.groww.order_reader import OrderReader
@@ -39,16 +40,16 @@ class OrderSender:
         self,
         calls: OrderCalls,
         reader: OrderReader,
+        missing: Missing,
         quotes: Quotes,
         listed: Listed,
         options: GrowwOptions,
         freeze: Mapping[str, int],
-        clock: Callable[[], float],
     ) -> None:
         self.sending: set[str] = set()
-        self._calls, self._reader, self._quotes = calls, reader, quotes
-        self._listed, self._options = listed, options
-        self._freeze, self._clock = freeze, clock
+        self._calls, self._reader, self._missing = calls, reader, missing
+        self._quotes, self._listed = quotes, listed
+        self._options, self._freeze = options, freeze
 
     def require_sound(self, order: Order) -> None:
         """OrderRejected for an order that needs no asking."""
@@ -64,14 +65,14 @@ class OrderSender:
 
         Did a later part fail, the order ends with the parts before it.
         """
-        reference, price = order.reference, await self._price(order)
+        reference, price = order.reference, await self._price(order, urgency)
         quantities = split(order.quantity, self._freeze.get(order.symbol))
         tracked = self._reader.expect(reference, order.symbol, order.quantity, _note(order, price))
         self.sending.add(reference)
         try:
             for number, quantity in enumerate(quantities):
                 row = await self._send_part(order, number, quantity, price, urgency)
-                tracked.take_row(number, row, self._clock())
+                tracked.take_row(number, row)
                 if row.status is OrderStatus.REJECTED:
                     break
         except (OrderRejected, BrokerUnavailable) as error:
@@ -81,7 +82,7 @@ class OrderSender:
             tracked.note = f"the rest was not sent: {error}"
             log.warning("order sent in part", reference=reference, reason=str(error))
         except UnknownOutcome:
-            tracked.doubt(len(tracked.parts), self._clock())
+            tracked.doubt(len(tracked.parts))
             raise
         finally:
             self.sending.discard(reference)
@@ -99,14 +100,14 @@ class OrderSender:
             log.info("withdrawal refused", order_id=row.order_id, reason=str(error))
         return []
 
-    async def _price(self, order: Order) -> OrderPrice:
+    async def _price(self, order: Order, urgency: Urgency) -> OrderPrice:
         instrument = self._listed.instrument(order.symbol)
         assert instrument is not None  # require_sound
         try:
             if order.limit_price is not None:
                 band = await self._quotes.band(order.symbol)
                 return entry_price(order.limit_price, order.side, instrument, band)
-            last, band = await self._quotes.price(order.symbol)
+            last, band = await self._quotes.price(order.symbol, urgency)
             percent = self._options.exit_band_percent
             return marketable(last, order.side, instrument, percent, band)
         except OrderRejected as error:
@@ -133,6 +134,7 @@ class OrderSender:
         except RetryError as error:
             raise UnknownOutcome(f"{order.reference}: {lost}; look-up: {error}") from lost
         if row is None:
+            self._missing.no_trace(order.reference)
             raise UnknownOutcome(f"{order.reference}: {lost}; no trace of it yet") from lost
         if (row.exchange, row.trading_symbol, row.side) != (*listing, order.side):
             raise OrderRejected(f"{order.reference} names another order at Groww: {row.order_id}")

@@ -37,13 +37,13 @@ class Quotes:
         for symbol, tick in batch.ticks.items():
             self._prices[symbol] = rupees(tick.price)
 
-    async def price(self, symbol: str) -> tuple[Decimal, CircuitBand]:
+    async def price(self, symbol: str, urgency: Urgency) -> tuple[Decimal, CircuitBand]:
         """The last price, as new as it can be had, and the circuit band.
 
         BrokerUnavailable when neither Groww nor the feed has told one.
         """
         try:
-            last, band = await self._ask(symbol, Urgency.EXIT)
+            last, band = await self._ask(symbol, urgency)
         except (RetryError, RejectError) as error:
             log.warning("no quote, priced by the feed", symbol=symbol, reason=str(error))
             last, band = None, self._bands.get(symbol, (0.0, UNKNOWN_BAND))[1]

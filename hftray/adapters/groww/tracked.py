@@ -17,8 +17,8 @@ from hftray.core.orders import OrderReport, OrderStatus
 class TrackedOrder:
     """One order under our reference. `freeze` is the largest quantity of one part, if known.
 
-    `unsure` is the number of a part that may be at Groww although nothing shows it yet, `since` the
-    moment (seconds of the broker's clock) from which it has been without a trace.
+    `unsure` is the number of a part that may be at Groww although nothing shows it yet, `since`
+    when (seconds of the broker's clock) it was looked for first, and not found.
     """
 
     reference: str
@@ -28,17 +28,17 @@ class TrackedOrder:
     note: str = ""
     parts: dict[int, Part] = field(default_factory=dict)
     unsure: int | None = None
-    since: float = 0.0
+    since: float | None = None
     late_since: float | None = None
     fault: str = ""
     told: OrderReport | None = None
 
-    def take_row(self, number: int, row: OrderRow, now: float) -> None:
+    def take_row(self, number: int, row: OrderRow) -> None:
         """Take a part's row, newer or not."""
         known = self.parts.get(number)
         self.parts[number] = Part(row) if known is None else with_row(known, row)
         if known is None:
-            self._expect_more(number, now)
+            self._expect_more(number)
 
     def take_trades(self, number: int, trades: list[TradeRow]) -> None:
         """Take a part's trades; what cannot be booked is kept as `fault` and books nothing."""
@@ -56,13 +56,17 @@ class TrackedOrder:
         """The rows of the parts that can still change."""
         return {n: part.row for n, part in self.parts.items() if not part.row.status.terminal}
 
-    def doubt(self, number: int, now: float) -> None:
-        """A part was sent, and nobody knows what became of it."""
-        self.unsure, self.since = number, now
+    def doubt(self, number: int) -> None:
+        """A part may have been sent, and nobody knows what became of it."""
+        self.unsure, self.since = number, None
 
-    def give_up_part(self) -> None:
-        """The part that left no trace was never taken; neither were those after it."""
+    def no_trace(self, now: float, patience: float) -> bool:
+        """Note that the part in doubt was not found; whether it is given up, as never taken."""
+        self.since = now if self.since is None else self.since
+        if now - self.since < patience:
+            return False
         self.unsure = None
+        return True
 
     @property
     def unsure_reference(self) -> str:
@@ -97,7 +101,7 @@ class TrackedOrder:
             return report.status.terminal or report.filled_quantity > 0
         return _essence(told) != _essence(report)
 
-    def _expect_more(self, number: int, now: float) -> None:
+    def _expect_more(self, number: int) -> None:
         # A part of the full freeze quantity was perhaps not the last. Who sent it knows what it
         # asked for; anybody else looks for the next one for as long as a trace may take.
         if self.asked is not None:
@@ -107,7 +111,7 @@ class TrackedOrder:
         last = max(self.parts)
         full = self.freeze is not None and self.parts[last].row.quantity == self.freeze
         if full and last + 1 < MOST_PARTS:
-            self.doubt(last + 1, now)
+            self.doubt(last + 1)
         elif self.unsure is not None and self.unsure <= last:
             self.unsure = None
 
