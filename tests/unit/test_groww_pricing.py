@@ -7,19 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hftray.adapters.groww.pricing import (
-    CircuitBand,
+    NO_LIMITS,
     entry_price,
-    guard_price,
     marketable,
+    stop_price,
 )
+from hftray.adapters.groww.wire import CircuitLimits
 from hftray.core.errors import OrderRejected
 from hftray.core.market import Instrument
 from hftray.core.orders import Side
 
 D = Decimal
 SHARE = Instrument("TCS", tick_size=D("0.10"))
-BAND = CircuitBand(D("90.00"), D("110.00"))
-OPEN_BAND = CircuitBand()
+BAND = CircuitLimits(D("90.00"), D("110.00"))
+OPEN_BAND = NO_LIMITS
 
 ticks = st.sampled_from([D("0.01"), D("0.05"), D("0.10"), D("0.50"), D(1), D(5)])
 prices = st.decimals("0.05", "20000", places=2)
@@ -70,12 +71,13 @@ def test_no_price_leaves_the_circuit_band(last, side, tick, percent, width):
     upper = (last * (1 + width / 100) / tick).to_integral_value("ROUND_FLOOR") * tick
     if not 0 < lower <= upper:
         return
-    band = CircuitBand(lower, upper)
+    band = CircuitLimits(lower, upper)
+    furthest = upper if side is Side.BUY else lower
     share = Instrument("X", tick_size=tick)
     price = marketable(last, side, share, percent, band)
     assert price.limit % tick == 0
-    assert (price.limit - band.ahead(side)) * side.sign <= 0
-    assert (price.at_circuit is None) or price.limit == band.ahead(side)
+    assert (price.limit - furthest) * side.sign <= 0
+    assert (price.at_circuit is None) or price.limit == furthest
 
 
 def test_an_entry_never_pays_more_than_its_limit():
@@ -92,14 +94,19 @@ def test_an_entry_that_the_whole_band_lies_beyond_is_refused(side, limit):
 
 
 def test_a_guard_trades_a_percent_beyond_its_trigger_inside_the_band():
-    guard = guard_price(D("98.00"), Side.SELL, SHARE, D("1.0"), BAND)
+    guard = stop_price(D("98.00"), None, Side.SELL, SHARE, D("1.0"), BAND)
     assert (guard.trigger, guard.limit) == (D("98.00"), D("97.10"))
-    short = guard_price(D("102.00"), Side.BUY, SHARE, D("1.0"), BAND)
+    short = stop_price(D("102.00"), None, Side.BUY, SHARE, D("1.0"), BAND)
     assert (short.trigger, short.limit) == (D("102.00"), D("103.00"))
-    cut = guard_price(D("90.20"), Side.SELL, SHARE, D("1.0"), BAND)
+    cut = stop_price(D("90.20"), None, Side.SELL, SHARE, D("1.0"), BAND)
     assert (cut.trigger, cut.limit, cut.at_circuit) == (D("90.20"), D("90.00"), D("90.00"))
+    own = stop_price(D("98.00"), D("96.57"), Side.SELL, SHARE, D("1.0"), BAND)
+    assert (own.trigger, own.limit) == (D("98.00"), D("96.60"))
+    for wrong in ("-1", "0.01"):
+        with pytest.raises(OrderRejected, match="trigger"):
+            stop_price(D(wrong), None, Side.SELL, SHARE, D("1.0"), OPEN_BAND)
     with pytest.raises(OrderRejected, match="trigger"):
-        guard_price(D("89.00"), Side.SELL, SHARE, D("1.0"), BAND)
+        stop_price(D("89.00"), None, Side.SELL, SHARE, D("1.0"), BAND)
 
 
 @given(trigger=prices, side=st.sampled_from(Side), tick=ticks, percent=percents)
@@ -107,7 +114,7 @@ def test_a_guards_limit_never_lies_before_its_trigger(trigger, side, tick, perce
     share = Instrument("X", tick_size=tick)
     if trigger < tick:
         return
-    guard = guard_price(trigger, side, share, percent, OPEN_BAND)
+    guard = stop_price(trigger, None, side, share, percent, OPEN_BAND)
     assert guard.limit % tick == 0
     assert guard.trigger % tick == 0
     assert (guard.limit - guard.trigger) * side.sign >= 0

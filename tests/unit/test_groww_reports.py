@@ -85,7 +85,6 @@ def test_rows_are_read_as_they_come_on_the_wire():
         ("quantity", 1.5),
         ("price", "a lot"),
         ("transaction_type", "HOLD"),
-        ("exchange_time", "yesterday"),
     ],
 )
 def test_a_row_that_cannot_be_read_names_the_field_and_nothing_follows_from_it(field, value):

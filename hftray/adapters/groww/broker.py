@@ -23,6 +23,7 @@ its symbol neither opens nor closes anything.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from weakref import WeakValueDictionary
 
 from hftray import observe
@@ -43,6 +44,7 @@ from hftray.core.errors import (
     DataError,
     NotFound,
     OrderRejected,
+    RejectError,
     RetryError,
     UnknownOutcome,
 )
@@ -107,11 +109,9 @@ class GrowwBroker:
         """
         urgency = _urgency(leg_of(reference))
         async with self._turn(reference):
-            order = await self._reader.locate(reference, urgency)
-            if order is None:
-                if reference in self._missing.gone:
-                    return self._missing.gone[reference]
-                raise NotFound(f"order {reference} is not known to Groww")
+            order = await self._located(reference, urgency)
+            if isinstance(order, OrderReport):
+                return order
             lost: list[UnknownOutcome] = []
             for row in order.open_parts().values():
                 lost += await self._sender.withdraw(row, urgency)
@@ -121,6 +121,29 @@ class GrowwBroker:
                 if self._booked(order).status.terminal:
                     return self._tell(order)
         raise lost[0] if lost else UnknownOutcome(f"{reference}: its withdrawal is not confirmed")
+
+    async def amend(
+        self, reference: str, *, trigger: Decimal, limit_price: Decimal | None
+    ) -> OrderReport:
+        """Move a resting stop order; one that does not rest any more is returned as it is.
+
+        Whether it rests is read first: to modify a stop that has triggered might set it back. The
+        errors of the port.
+        """
+        async with self._turn(reference):
+            order = await self._located(reference, Urgency.EXIT)
+            if isinstance(order, OrderReport):
+                return order
+            await self._reader.refresh(order, Urgency.EXIT)
+            price, fault = await self._sender.move(order, trigger, limit_price)
+            for wait in CONFIRM_WAITS:
+                await asyncio.sleep(wait)
+                await self._reader.refresh(order, Urgency.EXIT)
+                if all(not r.rests or r.stands_at(price) for r in order.open_parts().values()):
+                    return self._tell(order)
+                if isinstance(fault, RejectError):
+                    raise OrderRejected(f"{reference} stands where it stood: {fault}") from fault
+        raise fault or UnknownOutcome(f"{reference}: its new trigger is not confirmed")
 
     async def report(self, reference: str) -> OrderReport | None:
         """Look an order up; None without a trace. DataError for fills that cannot be right."""
@@ -239,6 +262,13 @@ class GrowwBroker:
                     await self._sender.withdraw(row, Urgency.EXIT)
                 except RetryError as error:
                     log.error("not withdrawn yet", reference=reference, reason=str(error))
+
+    async def _located(self, reference: str, urgency: Urgency) -> TrackedOrder | OrderReport:
+        """The order at Groww, or the report of one that was given up. NotFound."""
+        order = await self._reader.locate(reference, urgency) or self._missing.gone.get(reference)
+        if order is None:
+            raise NotFound(f"order {reference} is not known to Groww")
+        return order
 
     def _give_up(self, reference: str, symbol: str) -> OrderReport | None:
         if reference in self._sender.sending:

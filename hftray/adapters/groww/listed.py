@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
+from hftray.adapters.groww.master import BSE_PREFIX, symbol_of
 from hftray.core.market import Instrument
-
-BSE_PREFIX = "BSE:"
 
 
 class Listed:
@@ -23,4 +22,4 @@ class Listed:
 
     def ours(self, exchange: str, trading_symbol: str) -> str:
         """Our name of a listing, whether we trade it or not."""
-        return f"{BSE_PREFIX}{trading_symbol}" if exchange == "BSE" else trading_symbol
+        return symbol_of(exchange, trading_symbol)

@@ -11,21 +11,21 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Protocol
 
-from hftray.adapters.groww.errors import AccessDenied
+from hftray.adapters.groww.errors import AccessDenied, UnreadableReply
 from hftray.adapters.groww.governor import Category, Urgency
-from hftray.adapters.groww.pricing import CircuitBand, OrderPrice
+from hftray.adapters.groww.pricing import OrderPrice
 from hftray.adapters.groww.rows import (
     CASH,
     MIS,
     OrderRow,
     PositionRow,
     TradeRow,
-    amount,
     read_order,
     read_position,
     read_trade,
     rows_in,
 )
+from hftray.adapters.groww.wire import FullQuote, read_quote
 from hftray.core.errors import (
     BrokerUnavailable,
     NotFound,
@@ -153,7 +153,7 @@ class OrderCalls:
             return None
         order_id = answer.get("groww_order_id") if isinstance(answer, dict) else None
         if not isinstance(order_id, str) or not order_id:
-            raise RetryError(f"{reference}: the look-up's answer has no groww_order_id")
+            raise UnreadableReply(f"{reference}: the look-up's answer has no groww_order_id")
         row = await self.detail(order_id, urgency)
         if row is None:
             raise RetryError(f"{reference}: order {order_id} is known, its details are not yet")
@@ -200,26 +200,21 @@ class OrderCalls:
         payload = await self._ask("/positions/user", _SEGMENT, Urgency.LOOK_UP)
         return [read_position(row) for row in rows_in(payload, "positions")]
 
-    async def quote(
-        self, listing: tuple[str, str], urgency: Urgency, patience: float
-    ) -> tuple[Decimal | None, CircuitBand]:
-        """Last price and circuit limits of (exchange, trading symbol), in `patience` seconds.
+    async def quote(self, listing: tuple[str, str], urgency: Urgency, patience: float) -> FullQuote:
+        """The quote of (exchange, trading symbol), in `patience` seconds.
 
-        RetryError; a figure that Groww does not give is None.
+        RetryError.
         """
         exchange, trading_symbol = listing
         params = {"exchange": exchange, "segment": CASH, "trading_symbol": trading_symbol}
         try:
             async with asyncio.timeout(patience):
-                row = await self._ask(
+                payload = await self._ask(
                     "/live-data/quote", params, urgency, Category.LIVE_DATA, patience
                 )
         except TimeoutError:
             raise RetryError(f"{trading_symbol}: no quote within {patience:g} seconds") from None
-        if not isinstance(row, dict):
-            raise RetryError(f"{trading_symbol}: the quote is not an object")
-        band = CircuitBand(amount(row, "lower_circuit_limit"), amount(row, "upper_circuit_limit"))
-        return amount(row, "last_price"), band
+        return read_quote(payload)
 
     async def close(self) -> None:
         """Release the connection."""

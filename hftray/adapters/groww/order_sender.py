@@ -5,6 +5,7 @@ longer than one more call; what that does not tell, `GrowwBroker.resolve` finds 
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 from hftray import observe
 from hftray.adapters.groww.errors import DuplicateReference
@@ -15,7 +16,7 @@ from hftray.adapters.groww.options import GrowwOptions
 from hftray.adapters.groww.order_calls import OrderCalls
 from hftray.adapters.groww.order_reader import OrderReader
 from hftray.adapters.groww.parts import leg_of, part_reference, split
-from hftray.adapters.groww.pricing import OrderPrice, entry_price, marketable
+from hftray.adapters.groww.pricing import OrderPrice, entry_price, marketable, stop_price
 from hftray.adapters.groww.quotes import Quotes
 from hftray.adapters.groww.rows import CANCELLATION_REQUESTED, OrderRow
 from hftray.adapters.groww.tracked import TrackedOrder
@@ -100,10 +101,47 @@ class OrderSender:
             log.info("withdrawal refused", order_id=row.order_id, reason=str(error))
         return []
 
+    async def move(
+        self, order: TrackedOrder, trigger: Decimal, limit: Decimal | None
+    ) -> tuple[OrderPrice, HftrayError | None]:
+        """Ask for another trigger and limit of all parts that rest.
+
+        The prices asked for, and what went wrong with one; what it did shows in their rows.
+        OrderRejected when it cannot be asked for, BrokerUnavailable.
+        """
+        rows = [part.row for part in order.parts.values()]
+        if not all(row.is_stop for row in rows):
+            raise OrderRejected(f"{order.reference} is not a stop order")
+        fault: HftrayError | None = None
+        try:
+            price = await self._stop(order.symbol, rows[0].side, trigger, limit)
+        except OrderRejected as error:
+            if not any(row.rests for row in rows):
+                return OrderPrice(trigger), None  # nothing would be moved
+            raise OrderRejected(f"{order.reference}: {error}") from error
+        for row in rows:
+            if row.rests and not row.stands_at(price):
+                try:
+                    await self._calls.modify(row, price, Urgency.EXIT)
+                except (RejectError, UnknownOutcome) as error:
+                    fault = error
+        return price, fault
+
+    async def _stop(
+        self, symbol: str, side: Side, trigger: Decimal | None, limit: Decimal | None
+    ) -> OrderPrice:
+        instrument, percent = self._listed.instrument(symbol), self._options.guard_band_percent
+        if instrument is None or trigger is None:
+            raise OrderRejected(f"{symbol}: a stop order needs a listed share and a trigger")
+        band = await self._quotes.band(symbol)
+        return stop_price(trigger, limit, side, instrument, percent, band)
+
     async def _price(self, order: Order, urgency: Urgency) -> OrderPrice:
         instrument = self._listed.instrument(order.symbol)
         assert instrument is not None  # require_sound
         try:
+            if order.stop:
+                return await self._stop(order.symbol, order.side, order.trigger, order.limit_price)
             if order.limit_price is not None:
                 band = await self._quotes.band(order.symbol)
                 return entry_price(order.limit_price, order.side, instrument, band)

@@ -9,26 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from hftray.adapters.groww.wire import CircuitLimits
 from hftray.core.errors import OrderRejected
 from hftray.core.market import Instrument
 from hftray.core.money import percent_of, round_down_to_tick, round_to_tick, round_up_to_tick
 from hftray.core.orders import Side
-
-
-@dataclass(frozen=True, slots=True)
-class CircuitBand:
-    """The lowest and the highest price the exchange takes an order at; None where unknown."""
-
-    lower: Decimal | None = None
-    upper: Decimal | None = None
-
-    def ahead(self, side: Side) -> Decimal | None:
-        """The limit that a price moves towards when the side trades worse."""
-        return self.upper if side is Side.BUY else self.lower
-
-    def behind(self, side: Side) -> Decimal | None:
-        """The limit on the other side."""
-        return self.lower if side is Side.BUY else self.upper
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +25,11 @@ class OrderPrice:
     at_circuit: Decimal | None = None
 
 
-UNKNOWN_BAND = CircuitBand()
+NO_LIMITS = CircuitLimits(None, None)
 
 
 def marketable(
-    last: Decimal, side: Side, instrument: Instrument, percent: Decimal, band: CircuitBand
+    last: Decimal, side: Side, instrument: Instrument, percent: Decimal, band: CircuitLimits
 ) -> OrderPrice:
     """The limit of an order that should trade at once when the market stands at `last`.
 
@@ -59,7 +44,7 @@ def marketable(
 
 
 def entry_price(
-    limit: Decimal, side: Side, instrument: Instrument, band: CircuitBand
+    limit: Decimal, side: Side, instrument: Instrument, band: CircuitLimits
 ) -> OrderPrice:
     """A given limit as it can be sent: never beyond it, on the tick, inside the circuit band.
 
@@ -68,36 +53,49 @@ def entry_price(
     price = _inwards(side)(limit, instrument.tick_size)
     if price <= 0:
         raise OrderRejected(f"limit price {limit} is below one tick of {instrument.tick_size}")
-    nearest = band.behind(side)
+    nearest = _furthest(side.opposite, band)
     if nearest is not None and (nearest - price) * side.sign > 0:
         raise OrderRejected(f"limit price {limit} lies outside the circuit limit {nearest}")
     return _cut(OrderPrice(price), side, instrument, band)
 
 
-def guard_price(
-    trigger: Decimal, side: Side, instrument: Instrument, percent: Decimal, band: CircuitBand
+def stop_price(
+    trigger: Decimal,
+    limit: Decimal | None,
+    side: Side,
+    instrument: Instrument,
+    percent: Decimal,
+    band: CircuitLimits,
 ) -> OrderPrice:
-    """Trigger and limit of a stop: it trades down (or up) to `percent` beyond its trigger.
+    """Trigger and limit of a stop; without a limit it may trade `percent` beyond its trigger.
 
     The limit is cut at the circuit limit, but never lies before the trigger, which the exchange
-    would refuse. OrderRejected when the trigger itself lies outside the band.
+    would refuse. OrderRejected when the trigger is not a price or lies outside the band.
     """
     tick = instrument.tick_size
     level = round_to_tick(trigger, tick)
-    furthest = band.ahead(side)
+    if level <= 0:
+        raise OrderRejected(f"trigger {trigger} is below one tick of {tick}")
+    furthest = _furthest(side, band)
     if furthest is not None and (level - furthest) * side.sign > 0:
         raise OrderRejected(f"trigger {trigger} lies outside the circuit limit {furthest}")
-    edge = _inwards(side)(level + side.sign * percent_of(level, percent), tick)
-    limit = max(edge, level) if side is Side.BUY else max(min(edge, level), tick)
-    return _cut(OrderPrice(limit, level), side, instrument, band)
+    worst = level + side.sign * percent_of(level, percent) if limit is None else limit
+    edge = _inwards(side)(worst, tick)
+    reaching = max(edge, level) if side is Side.BUY else max(min(edge, level), tick)
+    return _cut(OrderPrice(reaching, level), side, instrument, band)
 
 
-def _cut(price: OrderPrice, side: Side, instrument: Instrument, band: CircuitBand) -> OrderPrice:
-    furthest = band.ahead(side)
+def _cut(price: OrderPrice, side: Side, instrument: Instrument, band: CircuitLimits) -> OrderPrice:
+    furthest = _furthest(side, band)
     if furthest is None or (price.limit - furthest) * side.sign <= 0:
         return price
     # The circuit limit itself lies on the tick; where it does not, stay inside.
     return OrderPrice(_inwards(side)(furthest, instrument.tick_size), price.trigger, furthest)
+
+
+def _furthest(side: Side, band: CircuitLimits) -> Decimal | None:
+    """The circuit limit a price moves towards when that side trades worse."""
+    return band.upper if side is Side.BUY else band.lower
 
 
 def _inwards(side: Side) -> Callable[[Decimal, Decimal], Decimal]:

@@ -11,7 +11,8 @@ from hftray import observe
 from hftray.adapters.groww.governor import Urgency
 from hftray.adapters.groww.listed import Listed
 from hftray.adapters.groww.order_calls import OrderCalls
-from hftray.adapters.groww.pricing import UNKNOWN_BAND, CircuitBand
+from hftray.adapters.groww.pricing import NO_LIMITS
+from hftray.adapters.groww.wire import CircuitLimits, FullQuote
 from hftray.core.errors import BrokerUnavailable, RejectError, RetryError
 from hftray.core.money import rupees
 from hftray.ports import MarketBatch
@@ -28,7 +29,7 @@ class Quotes:
     def __init__(self, calls: OrderCalls, listed: Listed, clock: Callable[[], float]) -> None:
         self._calls, self._listed, self._clock = calls, listed, clock
         self._prices: dict[str, Decimal] = {}
-        self._bands: dict[str, tuple[float, CircuitBand]] = {}
+        self._bands: dict[str, tuple[float, CircuitLimits]] = {}
 
     def remember(self, batch: MarketBatch) -> None:
         """Keep the feed's prices for when there is no quote."""
@@ -37,33 +38,32 @@ class Quotes:
         for symbol, tick in batch.ticks.items():
             self._prices[symbol] = rupees(tick.price)
 
-    async def price(self, symbol: str, urgency: Urgency) -> tuple[Decimal, CircuitBand]:
+    async def price(self, symbol: str, urgency: Urgency) -> tuple[Decimal, CircuitLimits]:
         """The last price, as new as it can be had, and the circuit band.
 
         BrokerUnavailable when neither Groww nor the feed has told one.
         """
         try:
-            last, band = await self._ask(symbol, urgency)
+            quote = await self._ask(symbol, urgency)
+            return quote.last_price, quote.limits
         except (RetryError, RejectError) as error:
             log.warning("no quote, priced by the feed", symbol=symbol, reason=str(error))
-            last, band = None, self._bands.get(symbol, (0.0, UNKNOWN_BAND))[1]
-        last = last or self._prices.get(symbol)
-        if last is None:
+        if symbol not in self._prices:
             raise BrokerUnavailable(f"{symbol}: neither a quote nor the feed tells its price")
-        return last, band
+        return self._prices[symbol], self._bands.get(symbol, (0.0, NO_LIMITS))[1]
 
-    async def band(self, symbol: str) -> CircuitBand:
+    async def band(self, symbol: str) -> CircuitLimits:
         """The circuit band, not older than `BAND_AGE`; an unknown one when Groww does not tell."""
-        asked_at, band = self._bands.get(symbol, (-BAND_AGE, UNKNOWN_BAND))
+        asked_at, band = self._bands.get(symbol, (-BAND_AGE, NO_LIMITS))
         if symbol in self._bands and self._clock() - asked_at < BAND_AGE:
             return band
         try:
-            return (await self._ask(symbol, Urgency.ENTRY))[1]
+            return (await self._ask(symbol, Urgency.ENTRY)).limits
         except (RetryError, RejectError) as error:
             log.warning("circuit band unknown", symbol=symbol, reason=str(error))
             return band
 
-    async def _ask(self, symbol: str, urgency: Urgency) -> tuple[Decimal | None, CircuitBand]:
-        last, band = await self._calls.quote(self._listed.at_groww(symbol), urgency, PATIENCE)
-        self._bands[symbol] = (self._clock(), band)
-        return last, band
+    async def _ask(self, symbol: str, urgency: Urgency) -> FullQuote:
+        quote = await self._calls.quote(self._listed.at_groww(symbol), urgency, PATIENCE)
+        self._bands[symbol] = (self._clock(), quote.limits)
+        return quote

@@ -50,8 +50,10 @@ def with_row(part: Part, read: OrderRow) -> Part:
     known = part.row
     if read.filled < known.filled or (known.status.terminal and not read.status.terminal):
         return part
-    price = read.price or known.price  # what we sent, where Groww does not say
-    return replace(part, row=replace(read, price=price, time=read.time or known.time))
+    # What we sent stands where Groww does not say.
+    price, trigger = read.price or known.price, read.trigger or known.trigger
+    time = read.time or known.time
+    return replace(part, row=replace(read, price=price, trigger=trigger, time=time))
 
 
 def with_trades(part: Part, trades: Iterable[TradeRow]) -> Part:
@@ -138,6 +140,7 @@ def report_of(
         time=max(times) if times and (fills or status.terminal) else None,
         reason=reason,
         executions=tuple(fills),
+        trigger=rows[0].trigger if rows and rows[0].is_stop else None,
     )
 
 

@@ -1,7 +1,7 @@
 """Rows of Groww's answers as values: orders, trades, positions, and the words for a status.
 
-Quantities are shares, prices Decimal rupees. A row that cannot be read raises RetryError naming the
-field: nothing follows from it. Times without a zone are India's.
+Quantities are shares, prices Decimal rupees. A row that cannot be read raises UnreadableReply
+naming the field: nothing follows from it.
 """
 
 from collections.abc import Mapping
@@ -10,9 +10,10 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from hftray.core.errors import RetryError
+from hftray.adapters.groww.errors import UnreadableReply
+from hftray.adapters.groww.pricing import OrderPrice
+from hftray.adapters.groww.wire import read_moment
 from hftray.core.orders import OrderStatus, Side
-from hftray.core.session import IST
 
 MIS, CASH = "MIS", "CASH"
 CANCELLATION_REQUESTED = "CANCELLATION_REQUESTED"
@@ -29,6 +30,7 @@ WORKING_WORDS = frozenset(
         "MODIFICATION_REQUESTED",
     }
 )
+_STOPS = ("SL", "SL_M")
 _DONE = ("EXECUTED", "COMPLETED", "DELIVERY_AWAITED")
 _REFUSED = ("REJECTED", "FAILED")
 KNOWN_WORDS = WORKING_WORDS | {*_DONE, *_REFUSED, "CANCELLED"}
@@ -68,6 +70,21 @@ class OrderRow:
         return OrderStatus.CANCELLED if self.word == "CANCELLED" else OrderStatus.WORKING
 
     @property
+    def is_stop(self) -> bool:
+        """Whether it was sent to wait for a trigger."""
+        return self.order_type in _STOPS
+
+    @property
+    def rests(self) -> bool:
+        """Whether it is a stop that has not met its trigger: from then on Groww calls it OPEN."""
+        waiting = self.word in WORKING_WORDS - {"OPEN", CANCELLATION_REQUESTED}
+        return self.is_stop and waiting and self.filled == 0
+
+    def stands_at(self, price: OrderPrice) -> bool:
+        """Whether the order has these prices already."""
+        return (self.trigger, self.price) == (price.trigger, price.limit)
+
+    @property
     def claimed(self) -> int:
         """The shares that must show up in trades before the order's end is told."""
         if self.status is OrderStatus.FILLED and self.filled == 0:
@@ -98,10 +115,10 @@ class PositionRow:
 
 
 def read_order(row: Any) -> OrderRow:
-    """A row of the order list, or the detail call's answer. RetryError."""
+    """A row of the order list, or the detail call's answer. UnreadableReply."""
     side = _text(row, "transaction_type")
     if side not in Side.__members__:
-        raise RetryError(f"order: transaction_type {side!r} is neither BUY nor SELL")
+        raise UnreadableReply(f"order: transaction_type {side!r} is neither BUY nor SELL")
     remaining = row.get("remaining_quantity")
     return OrderRow(
         order_id=_text(row, "groww_order_id"),
@@ -118,16 +135,18 @@ def read_order(row: Any) -> OrderRow:
         price=amount(row, "price"),
         trigger=amount(row, "trigger_price"),
         remark=str(row.get("remark") or ""),
-        time=_moment(row, "exchange_time") or _moment(row, "created_at"),
+        time=read_moment(row.get("exchange_time")) or read_moment(row.get("created_at")),
     )
 
 
 def read_trade(row: Any) -> TradeRow:
-    """A row of the trades call. RetryError."""
+    """A row of the trades call. UnreadableReply."""
     price = amount(row, "price")
-    time = _moment(row, "trade_date_time") or _moment(row, "created_at")
+    time = read_moment(row.get("trade_date_time")) or read_moment(row.get("created_at"))
     if price is None or time is None:
-        raise RetryError(f"trade: {'price' if price is None else 'trade_date_time'} is missing")
+        raise UnreadableReply(
+            f"trade: {'price' if price is None else 'trade_date_time'} is missing"
+        )
     return TradeRow(
         trade_id=str(row.get("exchange_trade_id") or "") or _text(row, "groww_trade_id"),
         quantity=_whole(row, "quantity"),
@@ -138,7 +157,7 @@ def read_trade(row: Any) -> TradeRow:
 
 
 def read_position(row: Any) -> PositionRow:
-    """A row of the positions call. RetryError."""
+    """A row of the positions call. UnreadableReply."""
     return PositionRow(
         trading_symbol=_text(row, "trading_symbol"),
         exchange=_text(row, "exchange"),
@@ -149,33 +168,33 @@ def read_position(row: Any) -> PositionRow:
 
 
 def rows_in(payload: Any, name: str) -> list[Any]:
-    """The list under a name of a payload; null is an empty one. RetryError."""
+    """The list under a name of a payload; null is an empty one. UnreadableReply."""
     rows = payload.get(name, []) if isinstance(payload, Mapping) else None
     if rows is None and isinstance(payload, Mapping):
         return []
     if not isinstance(rows, list):
-        raise RetryError(f"{name}: not a list in Groww's answer")
+        raise UnreadableReply(f"{name}: not a list in Groww's answer")
     return rows
 
 
 def amount(row: Mapping[str, Any], name: str) -> Decimal | None:
-    """Rupees above zero; None where there are none. RetryError."""
+    """Rupees above zero; None where there are none. UnreadableReply."""
     value = row.get(name)
     if value is None or value == "":
         return None
     try:
         number = Decimal(str(value))
     except InvalidOperation:
-        raise RetryError(f"{name}: {value!r} is not an amount") from None
+        raise UnreadableReply(f"{name}: {value!r} is not an amount") from None
     if not number.is_finite():
-        raise RetryError(f"{name}: {value!r} is not an amount")
+        raise UnreadableReply(f"{name}: {value!r} is not an amount")
     return number if number > 0 else None
 
 
 def _text(row: Any, name: str) -> str:
     value = row.get(name) if isinstance(row, Mapping) else None
     if not isinstance(value, str) or not value:
-        raise RetryError(f"{name}: missing in Groww's answer")
+        raise UnreadableReply(f"{name}: missing in Groww's answer")
     return value
 
 
@@ -184,16 +203,5 @@ def _whole(row: Mapping[str, Any], name: str, default: int | None = None) -> int
     if value is None and default is not None:
         return default
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise RetryError(f"{name}: {value!r} is not a whole number")
+        raise UnreadableReply(f"{name}: {value!r} is not a whole number")
     return int(value)
-
-
-def _moment(row: Mapping[str, Any], name: str) -> datetime | None:
-    value = row.get(name)
-    if not value:
-        return None
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        raise RetryError(f"{name}: {value!r} is not a time") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=IST)
