@@ -78,7 +78,11 @@ class LoopbackTokens:
 
 
 class FeedWorld:
-    """Server, clock and stream of one test; `states` and `prices` (of TCS) are what was seen."""
+    """Server, clock and stream of one test.
+
+    `states` and `prices` (of TCS) are what was seen, `stale` the symbols that had a quote while
+    the feed was not live.
+    """
 
     def __init__(self, server: FeedServer, clock: StepClock) -> None:
         self.server = server
@@ -88,6 +92,7 @@ class FeedWorld:
         self.orders: list[str] = []
         self.states: list[StreamState] = []
         self.prices: list[float] = []
+        self.stale: set[str] = set()
         self._changed = asyncio.Event()
         clock.on_sleep = self._changed.set
         self.stream = GrowwStream(
@@ -140,6 +145,8 @@ class FeedWorld:
     def _change(self) -> None:
         if not self.states or self.states[-1] is not self.state:
             self.states.append(self.state)
+        if self.state is not StreamState.LIVE:
+            self.stale |= self.stream.newest().keys()
         quote = self.stream.newest().get("TCS")
         if quote is not None and (not self.prices or self.prices[-1] != quote.price):
             self.prices.append(quote.price)

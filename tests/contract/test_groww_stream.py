@@ -63,6 +63,8 @@ async def test_a_dropped_connection_comes_back_with_a_new_key_and_all_subscripti
     world: FeedWorld,
 ) -> None:
     await world.go_live()
+    world.publish(410.0, ITC)
+    await world.until(lambda: "ITC" in world.stream.newest())
 
     world.server.drop()
     await world.reaches(StreamState.WAITING)
@@ -80,7 +82,8 @@ async def test_a_dropped_connection_comes_back_with_a_new_key_and_all_subscripti
         assert world.server.subscribers(price_subject(key)) == 1
     assert world.server.subscribers(orders_subject(world.server.logins.subscription_id)) == 1
     assert world.stream.health().reconnects == 1
-    assert world.stream.newest()["TCS"].price == 101.0
+    assert {name: own.price for name, own in world.stream.newest().items()} == {"TCS": 101.0}
+    assert world.stale == set()
 
 
 async def test_a_refused_login_is_tried_again_at_a_growing_distance(world: FeedWorld) -> None:
@@ -159,6 +162,7 @@ async def test_silence_in_the_session_is_mute_until_a_price_comes(world: FeedWor
     await world.until(lambda: world.stream.health().reconnects == 1)
     await world.until(lambda: world.stream.health().subscribed == 2)
     assert world.state is StreamState.MUTE  # connected, but not one price yet
+    assert world.stale == set()
 
     world.server.faults.mute = False
     world.publish(102.0, volume=12)

@@ -13,6 +13,7 @@ What the broker's documentation leaves open is a switch (`Behaviour`); what can 
 from hftray.testing.groww.behaviour import Behaviour
 from hftray.testing.groww.clock import RunningClock, SteppedClock
 from hftray.testing.groww.faults import FaultKind, Faults
+from hftray.testing.groww.feed_market import LoopbackFeed
 from hftray.testing.groww.limits import Category, RateLimits
 from hftray.testing.groww.loopback import LoopbackGroww
 from hftray.testing.groww.market import Market
@@ -26,6 +27,7 @@ __all__ = [
     "FaultKind",
     "Faults",
     "Keys",
+    "LoopbackFeed",
     "LoopbackGroww",
     "Market",
     "PriceState",

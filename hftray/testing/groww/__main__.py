@@ -20,6 +20,7 @@ from hftray.core.errors import HftrayError
 from hftray.core.session import IST
 from hftray.testing.groww.behaviour import Behaviour
 from hftray.testing.groww.clock import Clock, RunningClock, SteppedClock
+from hftray.testing.groww.feed_market import LoopbackFeed
 from hftray.testing.groww.generated import generated_candles
 from hftray.testing.groww.loopback import LoopbackGroww
 from hftray.testing.groww.market import Market
@@ -56,19 +57,23 @@ def main(
             first = min(int(own.time[0]) for own in played.values())
             begin = datetime.fromtimestamp(first, IST)
         clock: Clock = SteppedClock(begin) if stepped else RunningClock(begin, speed)
+        market = Market(played, clock)
+        feed = LoopbackFeed(market).start()
         groww = LoopbackGroww(
-            Market(played, clock),
+            market,
             port=port,
             capital=capital,
             behaviour=Behaviour(slippage_bps=slippage_bps),
+            more=feed.routes,
         ).start()
+        feed.attach(groww.world)
     except (HftrayError, ConnectionError, ValueError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from error
-    _serve(groww)
+    _serve(groww, feed)
 
 
-def _serve(groww: LoopbackGroww) -> None:
+def _serve(groww: LoopbackGroww, feed: LoopbackFeed) -> None:
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
@@ -76,6 +81,7 @@ def _serve(groww: LoopbackGroww) -> None:
     ready = {
         "url": groww.url,
         "api": groww.api,
+        "stream": feed.url,
         "api_key": keys.api_key,
         "api_secret": keys.secret,
         "totp_secret": keys.totp_secret,
@@ -83,6 +89,7 @@ def _serve(groww: LoopbackGroww) -> None:
     }
     print(json.dumps(ready), flush=True)
     over.wait()
+    feed.stop()
     groww.stop()
 
 

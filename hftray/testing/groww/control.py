@@ -15,6 +15,7 @@ They need no token, count against no limit and are never struck by a fault.
     GET  /_test/journal    every request that arrived;  DELETE forgets them
     POST /_test/foreign    {"order": create body} or {"position": {symbol, quantity, price}}
     POST /_test/holdings   {symbol: [quantity, average price]}
+    GET  /_test/feed       the live feed's faults and counts;  POST changes it (see `feed_market`)
 """
 
 from collections.abc import Callable
@@ -32,7 +33,7 @@ from hftray.testing.groww.world import World
 
 def control(world: World, call: Call) -> Answer:
     """Answer a call below /_test; 400 says what is wrong with it, 404 that there is none."""
-    handler = _HANDLERS.get((call.method, call.path))
+    handler = {**_HANDLERS, **world.controls}.get((call.method, call.path))
     if handler is None:
         return Answer(404, {"error": f"{call.method} {call.path} is unknown"})
     body = call.body if isinstance(call.body, dict) else {}

@@ -164,6 +164,14 @@ class FeedServer:
             if not self._changed.wait_for(true, timeout):
                 raise TimeoutError(f"the feed did not get there in {timeout:.0f} s")
 
+    def is_away(self) -> bool:
+        """Whether the network is away, so that connections are cut at once."""
+        return False
+
+    async def until_stopped(self, over: asyncio.Event) -> None:
+        """What is done on the server's loop until `over` is set."""
+        await over.wait()
+
     async def _serve(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application()
@@ -175,7 +183,7 @@ class FeedServer:
             await site.start()
             self.port = runner.addresses[0][1]
             self._ready.set()
-            await self._over.wait()
+            await self.until_stopped(self._over)
         except OSError as error:
             self._failure = error
             self._ready.set()
@@ -184,7 +192,9 @@ class FeedServer:
             await runner.cleanup()
 
     async def _accept(self, request: web.Request) -> web.StreamResponse:
-        if self.faults.away:
+        if self.faults.away or self.is_away():
+            if self.is_away() and request.transport is not None:
+                request.transport.abort()
             raise web.HTTPServiceUnavailable
         socket = web.WebSocketResponse()
         await socket.prepare(request)

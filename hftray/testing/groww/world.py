@@ -49,7 +49,10 @@ class JournalEntry:
 
 @dataclass(slots=True)
 class World:
-    """The parts of a loopback. Hold `lock` around anything that reads or changes the book."""
+    """The parts of a loopback. Hold `lock` around anything that reads or changes the book.
+
+    `controls` are further calls below /_test by method and path, as those in `control`.
+    """
 
     market: Market
     behaviour: Behaviour
@@ -60,6 +63,7 @@ class World:
     account: Account
     journal: list[JournalEntry] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    controls: dict[tuple[str, str], Callable[..., Any]] = field(default_factory=dict)
 
     @classmethod
     def of(
