@@ -98,7 +98,7 @@ class RiskShell:
             state = await self._ledger.run_state(self._run.run_id)
             own = replace(
                 state,
-                trades_today=(),
+                trades_today=tuple(t for t in state.trades_today if t.symbol == symbol),
                 pending=tuple(t for t in state.pending if t.symbol == symbol),
                 positions=tuple(p for p in state.positions if p.symbol == symbol),
             )

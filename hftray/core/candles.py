@@ -6,6 +6,9 @@ still widens that candle's high and low and adds its volume, but does not move i
 for a candle that is already closed is rejected and counted ("late"); a tick that repeats time,
 price and volume of the newest one is rejected and counted ("duplicate"). A forming candle closes
 when a tick of a later bucket arrives or when market time reaches the bucket's end.
+
+The exchange's own candle counts more than what ticks made of it: it takes the place of the forming
+candle, which is closed by it, or of the newest closed one if that was built from ticks.
 """
 
 from collections.abc import Iterable, Sequence
@@ -107,6 +110,7 @@ class CandleBuffer:
         self._end = 0
         self._closes_at: datetime | None = None  # end of the forming candle's bucket
         self._newest: Tick | None = None
+        self._built = False  # whether the newest closed candle was built from ticks
 
     def __len__(self) -> int:
         return self._end - self._start
@@ -164,16 +168,35 @@ class CandleBuffer:
         return True
 
     def append(self, candle: Candle) -> bool:
-        """Take a closed candle; False (and counted) when it is faulty or not newer."""
+        """Take a closed candle; False (and counted) when it is faulty or not newer.
+
+        One of the very bucket that ticks were building takes the place of what they built.
+        """
         fault = candle_fault(candle)
         newest = self.last_time()
-        if fault is None and newest is not None and candle.time <= newest:
+        official = self.forming and candle.time == newest
+        if fault is None and newest is not None and candle.time <= newest and not official:
             fault = "candle is not newer than the one before"
         if fault is not None:
             self.rejections.add(fault)
             return False
         self.close_forming()
-        self._push(candle)
+        if official:
+            self._write(self._end - 1, candle)
+        else:
+            self._push(candle)
+        self._built = False
+        return True
+
+    def correct(self, candle: Candle) -> bool:
+        """Put a sound candle in the place of the newest closed one, if ticks had built that."""
+        row = self._end - 1 - int(self.forming)
+        if not self._built or row < self._start or candle_fault(candle) is not None:
+            return False
+        if self._ints[0, row] != int(candle.time.timestamp()):
+            return False
+        self._write(row, candle)
+        self._built = False
         return True
 
     def take(self, tick: Tick, session: TradingSession) -> bool:
@@ -204,6 +227,7 @@ class CandleBuffer:
 
     def close_forming(self) -> None:
         """The forming candle becomes a closed one."""
+        self._built = self._built or self.forming
         self._closes_at = None
 
     def _tick_order_fault(self, tick: Tick, session: TradingSession) -> str | None:
@@ -226,12 +250,13 @@ class CandleBuffer:
             self._ints[:, :keep] = self._ints[:, self._end - keep : self._end]
             self._floats[:, :keep] = self._floats[:, self._end - keep : self._end]
             self._start, self._end = 0, keep
-        self._ints[:, self._end] = int(candle.time.timestamp()), ist_day(candle.time)
-        self._floats[:, self._end] = (
-            candle.open, candle.high, candle.low, candle.close, candle.volume,
-        )  # fmt: skip
+        self._write(self._end, candle)
         self._end += 1
         self._start = max(self._start, self._end - self.capacity)
+
+    def _write(self, row: int, candle: Candle) -> None:
+        self._ints[:, row] = int(candle.time.timestamp()), ist_day(candle.time)
+        self._floats[:, row] = candle.open, candle.high, candle.low, candle.close, candle.volume
 
     def snapshot(self) -> dict[str, Any]:
         """State as plain values."""
@@ -241,6 +266,7 @@ class CandleBuffer:
             "floats": self._floats[:, rows].tolist(),
             "closes_at": self._closes_at,
             "newest": self._newest,
+            "built": self._built,
             "rejections": dict(self.rejections.counts),
         }
 
@@ -252,5 +278,6 @@ class CandleBuffer:
         self._start, self._end = 0, count
         self._closes_at = state["closes_at"]
         self._newest = state["newest"]
+        self._built = state["built"]
         self.rejections.counts = dict(state["rejections"])
         return self

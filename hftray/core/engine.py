@@ -6,6 +6,7 @@ arrive inside events, the same events always give the same commands.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol, Self
@@ -27,7 +28,7 @@ from hftray.core.exits import ExitReason, exit_at_price, exit_in_candle
 from hftray.core.feed_guard import FeedGuard
 from hftray.core.market import Candle, Instrument, Tick
 from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, Side
-from hftray.core.position import Phase, Trigger, next_phase
+from hftray.core.position import Phase, Position, Trigger, next_phase
 from hftray.core.rules import TradingRules
 from hftray.core.session import TradingSession
 from hftray.core.trade_life import TradeLife
@@ -51,6 +52,7 @@ class SymbolEngine(TradeLife):
         self.session: TradingSession | None = None
         self.last_price: float | None = None
         self._flatten: str | None = None
+        self._at_open: Position | None = None  # the position when the forming candle began
         self._handlers: dict[type, Callable[[Any], list[Command]]] = {
             SessionOpened: self._on_session,
             ClockAdvanced: self._on_clock,
@@ -119,8 +121,11 @@ class SymbolEngine(TradeLife):
         if not self.feed.admits_tick(tick, self.candles, self.session):
             return self._pass_time(self.feed.advance(tick.time))
         commands = self._close_due(tick.time)
+        begins = not self.candles.forming
         if not self.candles.take(tick, self.session):
             return commands
+        if begins:
+            self._at_open = self.position
         price = self.last_price = self.candles.last().close  # an out-of-order tick is not news
         if self.position is not None:
             self.position = self.position.improved_by(price)
@@ -131,16 +136,27 @@ class SymbolEngine(TradeLife):
 
     def _on_candle(self, candle: Candle) -> list[Command]:
         now = candle.time + self.candles.interval
-        if not self.feed.admits_candle(candle, self.candles):
+        # One that corrects has been voted on as ticks had built it, and is not voted on again.
+        if not self.feed.admits_candle(candle, self.candles) or self.candles.correct(candle):
             return self._pass_time(self.feed.advance(now))
-        return self.candle_closed(candle, now) if self.candles.append(candle) else []
+        commands = self._close_due(now) if self.candles.due(candle.time) else []
+        ticked = self.candles.forming
+        if not self.candles.append(candle):
+            return commands + self._close_due(now)
+        return commands + self.candle_closed(candle, now, ticked=ticked)
 
-    def candle_closed(self, candle: Candle, now: datetime) -> list[Command]:
-        """What follows from a candle that is trusted, and the newest of the buffer by now."""
+    def candle_closed(
+        self, candle: Candle, now: datetime, *, ticked: bool = False
+    ) -> list[Command]:
+        """What follows from a candle that is trusted, and the newest of the buffer by now.
+
+        `ticked`: it took the place of what ticks had built, and the position has seen those.
+        """
         self.last_price = candle.close
         commands = self._patience()
-        if self.phase is Phase.OPEN and self.position is not None:
-            touched = exit_in_candle(self.position, candle, self.rules.exits, self._tick_size)
+        held = self._held_at_open(candle) if ticked else self.position
+        if self.phase is Phase.OPEN and held is not None:
+            touched = exit_in_candle(held, candle, self.rules.exits, self._tick_size)
             if touched is not None:
                 reason, level = touched
                 commands += self._exit(candle.close, now, reason, trigger=level)
@@ -149,6 +165,21 @@ class SymbolEngine(TradeLife):
         commands += self._guard(candle.close, now)
         commands += self._vote(now, candle.close, final=True)
         return commands
+
+    def _held_at_open(self, candle: Candle) -> Position | None:
+        """The position whose levels the official candle is held against.
+
+        Its trailing stop is the one that stood when the candle began, not the one that the
+        candle's own ticks have raised since.
+        """
+        position, before = self.position, self._at_open
+        if position is None:
+            return None
+        if self.rules.signals.entry_on == "tick" and position.entry_time > candle.time:
+            return None  # entered somewhere inside the candle: its extremes may have been earlier
+        if before is None or before.reference != position.reference:
+            return replace(position, best_price=float(position.entry_price))
+        return before
 
     def _close_due(self, now: datetime) -> list[Command]:
         if not self.candles.due(now):
@@ -192,6 +223,8 @@ class SymbolEngine(TradeLife):
             return "no entry: outside the hours for entries"
         if self._flatten is not None:
             return f"no entry: {self._flatten}"
+        if self._exit_candle is not None and self._exit_candle == self.candles.last_time():
+            return "no entry: exit on this candle"
         fault = self.feed_fault
         return f"no entry: {fault}" if fault else None
 
@@ -234,6 +267,7 @@ class SymbolEngine(TradeLife):
         assert held is not None  # _guard and _on_candle looked
         assert self.session is not None
         self.phase = next_phase(self.phase, Trigger.EXIT_INTENDED)
+        self._exit_candle = self.candles.last_time()
         self.intent = OrderIntent(
             symbol=self.symbol,
             leg=Leg.EXIT,
@@ -244,7 +278,7 @@ class SymbolEngine(TradeLife):
             session_day=self.session.day,
             quantity=held.quantity,
             trigger=trigger,
-            candle_time=self.candles.last_time(),
+            candle_time=self._exit_candle,
             strategy_id=held.strategy_id,
             position=held.reference,
         )
@@ -281,4 +315,5 @@ class SymbolEngine(TradeLife):
 
 _STATE = (
     "phase", "position", "intent", "order", "session", "last_price", "_steps_waited", "_flatten",
+    "_exit_candle", "_at_open",
 )  # fmt: skip

@@ -1,7 +1,9 @@
 """From the ledger's rows back to the values a running engine holds."""
 
-from hftray.core.ledger import TradeRecord
-from hftray.core.orders import Order, OrderIntent
+from datetime import datetime
+
+from hftray.core.ledger import RunState, TradeRecord
+from hftray.core.orders import Leg, Order, OrderIntent
 
 FIRST_LOOK, LONGEST_WAIT = 0.1, 5.0  # seconds between looks for an order of unknown outcome
 
@@ -40,6 +42,13 @@ def intent_of(trade: TradeRecord) -> OrderIntent:
         strategy_id=trade.strategy_id,
         position=trade.position,
     )
+
+
+def last_exit_candle(state: RunState, symbol: str) -> datetime | None:
+    """The newest candle of the day on which an exit of the symbol was decided."""
+    rows = (*state.trades_today, *state.pending)
+    exits = (row for row in rows if row.symbol == symbol and row.leg is Leg.EXIT)
+    return max((row.candle_time for row in exits if row.candle_time is not None), default=None)
 
 
 class Search:

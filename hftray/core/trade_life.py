@@ -5,6 +5,7 @@ Intended, approved or denied, filled wholly, in part or not at all; the steps ar
 """
 
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 
 from hftray.core.events import CancelOrder, Command, Settle
@@ -26,6 +27,7 @@ class TradeLife:
         self.intent: OrderIntent | None = None
         self.order: Order | None = None
         self._steps_waited = 0
+        self._exit_candle: datetime | None = None  # on which the newest exit was decided
 
     @property
     def symbol(self) -> str:
@@ -33,10 +35,18 @@ class TradeLife:
         return self.instrument.symbol
 
     def adopt(
-        self, position: Position | None, order: Order | None, intent: OrderIntent | None
+        self,
+        position: Position | None,
+        order: Order | None,
+        intent: OrderIntent | None,
+        exit_candle: datetime | None = None,
     ) -> None:
-        """Take over what the ledger knows: an open position, an order that is not finished."""
+        """Take over what the ledger knows: an open position, an order that is not finished.
+
+        `exit_candle` is the candle on which the day's last exit was decided.
+        """
         self.position, self.order, self.intent = position, order, intent
+        self._exit_candle = exit_candle
         self._steps_waited = 0
         if order is None:
             self.phase = Phase.FLAT if position is None else Phase.OPEN

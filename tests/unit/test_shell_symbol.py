@@ -345,6 +345,24 @@ async def test_a_restarted_shell_adopts_its_position_and_guards_it(world):
     await world.agree(second)
 
 
+async def test_a_restarted_shell_does_not_enter_on_the_candle_of_the_last_exit(world):
+    script = Script({at(0): BUY, at(5): SELL, at(10): SELL})
+    shell = await world.begin(script)
+    await world.play(shell, bar(0, DECIDING))
+    for minute, price in [(5.5, 1001), (6, 880), (7, 880)]:
+        left = await world.trade(shell, tick(minute, price))
+    assert (left.phase, world.rows(EXIT)) == ("FLAT", [(EXIT, EXECUTED, 20)])
+    again = world.shell()
+    await again.step(
+        Step(at(7.5), session(), history=[*quiet_history(), bar(0, DECIDING)], roster=ROSTER)
+    )
+    again._engine.electorate = script
+    barred = await world.play(again, bar(1, "1001 1001 880 880"))
+    assert barred.signals[-1].action == "no entry: exit on this candle"
+    entered = await world.play(again, bar(2, "880 880 880 880"))
+    assert entered.signals[-1].action.startswith("entry SELL")
+
+
 async def test_a_restarted_shell_adopts_an_order_under_way(world):
     first = await world.begin(on_bar(1, BUY))
     await world.play(first, bar(1, DECIDING))
