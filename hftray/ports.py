@@ -32,7 +32,10 @@ class MarketBatch:
 
     `sessions` holds each symbol's trading day while it is open and is empty when the market is
     closed; `next_change` is when the market opens or closes next. A feed gives ticks or closed
-    candles (`candles`: replayed data without ticks), never both for one symbol in one batch.
+    candles (`candles`), never both for one symbol in one batch. `awaiting` are the symbols whose
+    newest candle is over and will still be told: until then no clock closes what ticks have built.
+    `missed` are symbols some of whose candles were never told, so that their history has to be read
+    again. `live` says that the market does not wait for whoever takes the batch.
     """
 
     now: datetime
@@ -41,6 +44,9 @@ class MarketBatch:
     sessions: dict[str, TradingSession] = field(default_factory=dict)
     ticks: dict[str, Tick] = field(default_factory=dict)
     candles: dict[str, Candle] = field(default_factory=dict)
+    awaiting: frozenset[str] = frozenset()
+    missed: frozenset[str] = frozenset()
+    live: bool = False
     ended: bool = False
     note: str = ""
 

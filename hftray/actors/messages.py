@@ -21,7 +21,8 @@ class Step:
 
     `reports` come before `tick` or `candle`: what the exchange filled on this step was there
     before the strategies saw it. `history` and `forming` (the candle that ticks before this step
-    have begun) warm an empty buffer, `roster` replaces the voters,
+    have begun) warm an empty buffer, `roster` replaces the voters, `awaiting` says that a candle
+    which is over is still to come,
     `flatten` closes and forbids entries until a step comes without it, `recover` re-reads the
     ledger first, `look_up` asks the broker about the order under way. `proceed` brings no news: it
     lets an entry take its next step, to risk and then to the broker.
@@ -32,6 +33,7 @@ class Step:
     reports: tuple[OrderReport, ...] = ()
     tick: Tick | None = None
     candle: Candle | None = None
+    awaiting: bool = False
     history: list[Candle] | None = None
     forming: Candle | None = None
     roster: tuple[int, list[dict[str, Any]]] | None = None

@@ -21,6 +21,7 @@ from hftray.actors.outbox import Outbox
 from hftray.core.errors import RejectError, RetryError, UnknownOutcome
 from hftray.core.events import Signal
 from hftray.core.feed_guard import clock_fault
+from hftray.core.market import Candle
 from hftray.core.orders import OrderReport
 from hftray.core.position import Phase
 from hftray.core.risk_view import RiskState, RiskView
@@ -109,6 +110,7 @@ class Scanner:
         self._pause = pause
         self._marked: tuple[str, dict[str, str]] | None = None  # doubts that risk knows of
         self._unplayed: MarketBatch | None = None
+        self._untold: dict[str, Candle] = {}  # a live market's, that their symbols do not have yet
         self._now: datetime | None = None
         self._day: date | None = None
         self._matching: asyncio.Task[list[OrderReport]] | None = None
@@ -119,6 +121,7 @@ class Scanner:
         """The feed was started anew: market time may be another, and so may the ledger."""
         self.recover = set(self._symbols)
         self._unplayed = self._now = self._marked = None
+        self._untold = {}
 
     @property
     def busy(self) -> set[str]:
@@ -128,12 +131,15 @@ class Scanner:
     async def scan(self) -> ScanOutcome:
         """Advance the market one step. RetryError when the feed, broker or risk is away."""
         batch = self._unplayed or await self._next_batch()
-        # A closed candle comes once: a scan that fails before the symbols have it is repeated.
-        self._unplayed = batch if batch.candles else None
+        # A closed candle comes once: a scan that fails before the symbols have it is repeated,
+        # or where the market goes on meanwhile, its candles come with the next batch.
+        self._unplayed = batch if _waits(batch) else None
+        self._untold = dict(batch.candles) if batch.live else {}
         if batch.open:
             await self._open_day(batch)
         if self._marked != (self.impairment, self.locks):
             await self._mark(batch)  # before anything could be opened against it
+        self.recover |= batch.missed & self._symbols.keys()
         batch, trouble = self._without_future(batch)
         trouble |= await self._match(batch)
         fresh, of_symbols = await self._fan_out(batch)
@@ -160,7 +166,11 @@ class Scanner:
         if fault := self._clock_fault(before, batch.now, ()):
             log.error("market clock jumped", reason=fault)
             raise RetryError(fault)
-        return batch
+        if not batch.open:
+            return batch
+        late = {name: one for name, one in self._untold.items() if name not in batch.candles}
+        ticks = {name: tick for name, tick in batch.ticks.items() if name not in late}
+        return replace(batch, ticks=ticks, candles={**late, **batch.candles}) if late else batch
 
     def _without_future(self, batch: MarketBatch) -> tuple[MarketBatch, dict[str, str]]:
         """The batch without ticks from ahead of its clock, and what was wrong with those."""
@@ -192,7 +202,7 @@ class Scanner:
             self._matching = asyncio.create_task(self._broker.on_market(batch))
             return {} if await self._matched(batch, MATCHING) else {"broker": "busy"}
         except (RetryError, UnknownOutcome) as error:
-            if batch.candles:
+            if _waits(batch):
                 raise  # fills come before decisions, and the candle comes again
             self.look_up |= self._waiting_for_fills()
             return {"broker": str(error)}
@@ -201,7 +211,7 @@ class Scanner:
         """Wait for the exchange's answer, as long as others may wait for it."""
         task = self._matching
         assert task is not None
-        done, _ = await asyncio.wait({task}, timeout=None if batch.candles else patience)
+        done, _ = await asyncio.wait({task}, timeout=None if _waits(batch) else patience)
         if not done:
             return False
         self._matching = None
@@ -223,10 +233,10 @@ class Scanner:
 
     async def _fan_out(self, batch: MarketBatch) -> tuple[list[StepReport], dict[str, str]]:
         # A closed candle is a decision that must not be skipped, so it is always waited for.
-        patience = None if batch.candles else self._timeout
+        patience = None if _waits(batch) else self._timeout
         awaited = [task for name, task in self._busy.items() if name in batch.candles]
         if awaited:
-            await asyncio.wait(awaited)
+            await asyncio.wait(awaited, timeout=patience)
         busy = {name for name, task in self._busy.items() if not task.done()}
         self.conflated += len(busy & batch.ticks.keys())
         begun = {
@@ -234,6 +244,7 @@ class Scanner:
             for name in self._symbols
             if name not in busy and self._concerned(name, batch)
         }
+        self._untold = {name: one for name, one in self._untold.items() if name not in begun}
         self.recover -= begun.keys()
         self.look_up -= begun.keys()
         if begun:
@@ -302,7 +313,7 @@ class Scanner:
         among the candles of others, which in a long replay spares most of the calls.
         """
         wanted = batch.candles.keys() | self._owed.keys() | self.recover | self.look_up
-        if not batch.candles or name in wanted:
+        if not _waits(batch) or name in wanted:
             return True
         known = self.reports.get(name)
         return known is not None and (known.position is not None or known.phase != Phase.FLAT)
@@ -341,8 +352,14 @@ class Scanner:
             reports=tuple(self._owed.pop(name, ())),
             tick=batch.ticks.get(name),
             candle=batch.candles.get(name),
+            awaiting=name in batch.awaiting,
             roster=self.roster if stale else None,
             flatten=told,
             recover=name in self.recover,
             look_up=name in self.look_up,
         )
+
+
+def _waits(batch: MarketBatch) -> bool:
+    """Whether market time stands still until this batch is taken: a replay's candles come once."""
+    return bool(batch.candles) and not batch.live

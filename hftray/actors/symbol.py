@@ -207,7 +207,8 @@ class SymbolShell:
         if market is not None:
             await self._carry_out(market)
         if step.candle is None and (step.tick is None or step.tick.time < step.now):
-            await self._carry_out(ClockAdvanced(step.now))  # a feed may repeat an old price
+            # A feed may repeat an old price.
+            await self._carry_out(ClockAdvanced(step.now, awaiting=step.awaiting))
 
     async def _carry_out(self, event: Event) -> None:
         for command in self._engine.handle(event):

@@ -106,10 +106,10 @@ class SymbolEngine(TradeLife):
         return []
 
     def _on_clock(self, event: ClockAdvanced) -> list[Command]:
-        return self._pass_time(self.feed.clock(event.now))
+        return self._pass_time(self.feed.clock(event.now), awaiting=event.awaiting)
 
-    def _pass_time(self, now: datetime) -> list[Command]:
-        commands = self._close_due(now)
+    def _pass_time(self, now: datetime, *, awaiting: bool = False) -> list[Command]:
+        commands = [] if awaiting else self._close_due(now)
         if self.last_price is not None:
             commands += self._guard(self.last_price, now)
         return commands

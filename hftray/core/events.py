@@ -45,9 +45,13 @@ class SessionOpened:
 
 @dataclass(frozen=True, slots=True)
 class ClockAdvanced:
-    """Market time reached `now`, whether or not anything traded."""
+    """Market time reached `now`, whether or not anything traded.
+
+    `awaiting`: the candle that is over will still be told, so what ticks built is not closed yet.
+    """
 
     now: datetime
+    awaiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

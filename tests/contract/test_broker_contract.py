@@ -22,6 +22,7 @@ from pathlib import Path
 import pytest
 from groww_broker_world import GrowwWorld, groww_world
 
+from hftray.adapters.paper_exchange import PaperExchange
 from hftray.adapters.simulated_exchange import SimulatedExchange
 from hftray.core.errors import NotFound, OrderRejected
 from hftray.core.market import Instrument, Tick
@@ -77,6 +78,10 @@ def simulated_in_parts(folder: Path) -> Callable[[], Broker]:
     return lambda: SimulatedExchange(folder / "book.db", {"TCS": SHARE}, partial_fill_rate=1.0)
 
 
+def paper(folder: Path) -> Callable[[], Broker]:
+    return lambda: PaperExchange(folder / "book.db", {"TCS": SHARE}, slippage_bps=2.0)
+
+
 def faultless(folder: Path) -> Callable[[], Broker]:
     return lambda: FaultyBroker(simulated_in_parts(folder)(), folder / "faults")
 
@@ -85,6 +90,7 @@ BROKERS = {
     "simulated": simulated,
     "simulated, partial fills": simulated_in_parts,
     "faulty, without faults": faultless,
+    "paper": paper,
 }
 
 

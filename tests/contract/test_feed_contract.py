@@ -1,6 +1,6 @@
 """What every feed must do, whatever it is fed from. A new adapter joins by a line in FEEDS."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import cache
 from itertools import pairwise
@@ -12,16 +12,19 @@ import yaml
 
 from hftray.adapters.calendar import SessionCalendar
 from hftray.adapters.instruments import Listings
+from hftray.adapters.live_feed import LiveFeed
 from hftray.adapters.replay import ReplayFeed
 from hftray.adapters.simulated_market import SimulatedFeed
 from hftray.core.candles import Candles
 from hftray.core.errors import NotFound
-from hftray.core.market import candle_fault, tick_fault
+from hftray.core.market import Candle, Instrument, candle_fault, tick_fault
 from hftray.core.session import IST, SessionRules
 from hftray.ports import Feed, MarketBatch
+from hftray.testing.memory_source import MemorySource
 
 CONFIG = Path(__file__).parents[2] / "config"
 SYMBOLS = ["TCS", "ITC"]
+TCS = Instrument("TCS")
 DAYS = [date(2026, 7, 30), date(2026, 7, 31), date(2026, 8, 3)]
 
 
@@ -35,13 +38,13 @@ def listings() -> Listings:
     return Listings.from_mapping(yaml.safe_load((CONFIG / "instruments.yaml").read_text()))
 
 
-def simulated(folder: Path) -> Feed:
+def simulated(folder: Path, now: datetime | None) -> Feed:
     return SimulatedFeed(
         listings(), calendar(), seed=5, start_day=DAYS[0], rules=SessionRules(), ticks_per_candle=2
     )
 
 
-def replayed(folder: Path) -> Feed:
+def replayed(folder: Path, now: datetime | None) -> Feed:
     for offset, symbol in enumerate(SYMBOLS):
         rows = ["timestamp,open,high,low,close,volume"]
         for day in DAYS:
@@ -54,13 +57,67 @@ def replayed(folder: Path) -> Feed:
     return ReplayFeed(folder, listings(), calendar(), rules=SessionRules())
 
 
-FEEDS: dict[str, Callable[[Path], Feed]] = {"simulated": simulated, "replay": replayed}
+class SteppedLiveFeed(LiveFeed):
+    """A live feed whose market moves a minute a poll, and overnight to the next opening."""
+
+    def __init__(self, source: MemorySource, folder: Path) -> None:
+        super().__init__(
+            source, calendar(), folder=folder, rules=SessionRules(), candle_settle=0, interval=60
+        )
+        self.memory, self.begins = source, source.clock
+
+    async def start(self, symbols: Sequence[str], resume_after: datetime | None) -> None:
+        self.memory.clock = resume_after or self.begins
+        await super().start(symbols, resume_after)
+
+    async def poll(self) -> MarketBatch:
+        clock = self.memory.clock
+        session = self.session("TCS", clock.date())
+        if session is not None and clock >= session.closes + timedelta(minutes=1):
+            self.memory.clock = calendar().state(clock, TCS).next_change
+        else:
+            self.memory.move(minutes=1)
+        return await super().poll()
+
+
+def live(folder: Path, now: datetime | None) -> Feed:
+    """Without the day's volume, for the first quote of a process says nothing of it."""
+    days = [*calendar().previous_days(DAYS[0], 12), *DAYS]
+    candles = {
+        symbol: [candle for day in days for candle in session_candles(symbol, 100 * (n + 1), day)]
+        for n, symbol in enumerate(SYMBOLS)
+    }
+    shares = {name: Instrument(name) for name in SYMBOLS}
+    clock = now or datetime.combine(DAYS[0], time(9, 14), IST)
+    return SteppedLiveFeed(MemorySource(shares, candles, clock, counted=False), folder / "candles")
+
+
+def session_candles(symbol: str, price: float, day: date) -> list[Candle]:
+    session = calendar().session(day, TCS, SessionRules())
+    assert session is not None
+    moments = (session.closes - session.opens) // timedelta(minutes=5)
+    return [
+        Candle(symbol, session.opens + n * timedelta(minutes=5),
+               low := price + (n * 7 + day.day) % 13, low + 3, low - 1, low + 1, 500.0)
+        for n in range(moments)
+    ]  # fmt: skip
+
+
+FEEDS: dict[str, Callable[[Path, datetime | None], Feed]] = {
+    "simulated": simulated,
+    "replay": replayed,
+    "live": live,
+}
+AFTER_ALL = datetime.combine(DAYS[-1], time(20), IST)
 
 
 @pytest.fixture(params=FEEDS)
-def open_feed(request, tmp_path) -> Callable[[], Feed]:
-    """Opens the same source again and again, as restarted processes do."""
-    return lambda: FEEDS[request.param](tmp_path)
+def open_feed(request, tmp_path) -> Callable[..., Feed]:
+    """Opens the same source again and again, as restarted processes do.
+
+    Who asks for a range needs a live market in which it has passed: `now`.
+    """
+    return lambda now=None: FEEDS[request.param](tmp_path, now)
 
 
 async def take(feed: Feed, count: int) -> list[MarketBatch]:
@@ -206,7 +263,7 @@ async def test_instruments_and_history_can_be_asked_before_the_start(open_feed):
     [("09:15", "15:30"), ("00:00", "23:59"), ("10:02", "14:58"), ("09:15", "09:20")],
 )
 async def test_columns_are_the_history_of_a_range(open_feed, first, before, warm_up):
-    feed = open_feed()
+    feed = open_feed(AFTER_ALL)
     begin, end = (
         datetime.combine(DAYS[1], time.fromisoformat(moment), IST) for moment in (first, before)
     )
@@ -225,7 +282,7 @@ def assert_same(found: Candles, expected: Candles) -> None:
 
 
 async def test_columns_need_no_start_and_are_empty_where_nothing_trades(open_feed):
-    feed = open_feed()
+    feed = open_feed(AFTER_ALL)
     saturday = datetime(2026, 8, 1, tzinfo=IST)
     assert len(await feed.columns("ITC", saturday, saturday + timedelta(days=1))) == 0
     with pytest.raises(NotFound, match="NOBODY"):
@@ -233,6 +290,6 @@ async def test_columns_need_no_start_and_are_empty_where_nothing_trades(open_fee
 
 
 async def test_the_span_bounds_what_columns_can_bring(open_feed):
-    feed = open_feed()
+    feed = open_feed(AFTER_ALL)
     span = await feed.span("TCS")
     assert span in (None, (DAYS[0], DAYS[-1]))

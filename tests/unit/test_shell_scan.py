@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from engine_world import at, bar, session, tick
 from risk_world import new_book
-from scan_world import FOUR, LIVELY, CandleFeed, Market, StubRisk, StubSymbol, simulated
+from scan_world import FOUR, LIVELY, PATIENCE, CandleFeed, Market, StubRisk, StubSymbol, simulated
 from shell_world import Faulty, FaultyLedger
 
 from hftray.actors.outbox import OUTBOX_LIMIT, Outbox
@@ -397,6 +397,96 @@ async def test_a_flat_symbol_is_spared_the_candles_of_others_but_not_news_of_its
     await scanner.scan()
     await scanner.scan()  # the closing batch is for everybody
     assert [len(symbols[name].steps) for name in ("TCS", "ITC")] == [5, 4]
+
+
+class LiveMarket:
+    """Batches of a market that goes on by itself, as they are given."""
+
+    interval = 1.0
+
+    def __init__(self, *batches):
+        self.batches = list(batches)
+
+    async def poll(self):
+        return self.batches.pop(0)
+
+
+def live_batch(minute, *, ticks=(), candles=(), **changes):
+    names = ("TCS", "ITC")
+    return MarketBatch(
+        at(minute), open=True, sessions=dict.fromkeys(names, session()), live=True,
+        ticks={name: tick(minute, 100) for name in ticks},
+        candles={name: bar(0, "100 101 99 100") for name in candles}, **changes,
+    )  # fmt: skip
+
+
+async def test_a_live_candle_of_one_symbol_keeps_no_tick_from_the_others():
+    feed = LiveMarket(live_batch(5.1, ticks=("ITC",), candles=("TCS",)))
+    scanner, symbols, _ = await stub_scanner(feed=feed)
+    await scanner.scan()
+    assert symbols["TCS"].steps[0].candle == bar(0, "100 101 99 100")
+    assert symbols["ITC"].steps[0].tick == tick(5.1, 100)
+
+
+async def test_a_live_candle_waits_for_no_slow_symbol_and_reaches_it_when_it_is_free():
+    feed = LiveMarket(
+        live_batch(4.9, ticks=("TCS", "ITC")),
+        live_batch(5.1, candles=("TCS", "ITC")),
+        live_batch(5.2, ticks=("TCS", "ITC")),
+        live_batch(5.3, ticks=("TCS", "ITC")),
+    )
+    scanner, symbols, _ = await stub_scanner(feed=feed, timeout=0.001)
+    slow = symbols["TCS"]
+    slow.free.clear()
+    for _ in range(2):
+        assert "TCS" in (await scanner.scan()).trouble
+    slow.free.set()
+    await asyncio.sleep(0)
+    await scanner.scan()
+    await scanner.scan()
+    news = [(step.candle is not None, step.tick is not None) for step in slow.steps]
+    assert news == [(False, True), (True, False), (False, True)]
+    assert len(symbols["ITC"].steps) == 4
+
+
+async def test_a_live_candle_that_a_failed_scan_left_comes_with_the_next_batch():
+    feed = LiveMarket(live_batch(5.1, candles=("TCS",)), live_batch(5.2, ticks=("TCS", "ITC")))
+    scanner, symbols, _ = await stub_scanner(feed=feed)
+    risk_away, scanner._mark = scanner._mark, _away
+    with pytest.raises(RetryError):
+        await scanner.scan()
+    scanner._mark = risk_away
+    outcome = await scanner.scan()
+    assert outcome.batch.now == at(5.2)
+    (step,) = symbols["TCS"].steps
+    assert (step.candle is not None, step.tick) == (True, None)
+    assert symbols["ITC"].steps[0].tick == tick(5.2, 100)
+
+
+async def _away(*_):
+    raise RetryError("away")
+
+
+async def test_a_live_candle_does_not_wait_for_a_slow_broker(monkeypatch):
+    monkeypatch.setattr("hftray.actors.scan.MATCHING", 0.001)
+    scanner, symbols, market = await stub_scanner(
+        feed=LiveMarket(live_batch(5.1, candles=("TCS",)))
+    )
+    market.free.clear()
+    outcome = await asyncio.wait_for(scanner.scan(), PATIENCE)
+    assert outcome.trouble == {"broker": "busy"}
+    assert symbols["TCS"].steps[0].candle is not None
+
+
+async def test_symbols_hear_whose_candle_is_still_to_come_and_who_missed_some():
+    feed = LiveMarket(
+        live_batch(5.1, awaiting=frozenset({"TCS"})), live_batch(9, missed=frozenset({"ITC"}))
+    )
+    scanner, symbols, _ = await stub_scanner(feed=feed)
+    await scanner.scan()
+    assert [symbols[name].steps[0].awaiting for name in ("TCS", "ITC")] == [True, False]
+    await scanner.scan()
+    assert [symbols[name].steps[1].recover for name in ("TCS", "ITC")] == [False, True]
 
 
 async def test_entries_wait_for_everybodys_exits_and_go_in_the_symbols_order():

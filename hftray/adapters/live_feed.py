@@ -1,0 +1,292 @@
+"""A real market as a feed: quotes become ticks, and candles are the exchange's own.
+
+Between boundaries every poll asks for all symbols' quotes in one call. When a bucket of a symbol is
+over, its ticks are held back, and the exchange's candle is fetched and handed instead of what ticks
+built; if it is not there after `candle_patience`, the ticks go on without it. So what is decided on
+closed candles is decided on what a backtest of the day will see, and exits by tick are late by at
+most the patience, at boundaries only.
+
+Time is the source's market time; no call but that is made while the market is closed.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from hftray.adapters.calendar import SessionCalendar
+from hftray.adapters.candle_store import CandleStore
+from hftray.adapters.official_candles import OfficialCandles
+from hftray.adapters.past_candles import PastCandles
+from hftray.adapters.quote_ticks import QuoteTicks
+from hftray.adapters.source_candles import SourceCandles
+from hftray.core.candles import Candles
+from hftray.core.errors import NotFound
+from hftray.core.market import Candle, Instrument, Tick
+from hftray.core.session import IST, SessionRules, TradingSession
+from hftray.observe import logger
+from hftray.ports import MarketBatch
+from hftray.ports_source import MarketSource
+
+log = logger("feed")
+
+# Real seconds that a poll waits for candles which are on their way.
+_GRACE = 0.05
+
+
+class LiveFeed:
+    """`ports.Feed` over any `ports_source.MarketSource`.
+
+    `folder` is where past days' candles are kept. `candle_patience` and `candle_settle` are market
+    seconds after a candle's end: how long it is waited for, and how long it is given to become
+    final before it is asked for. `interval` is the market seconds between two polls.
+    """
+
+    def __init__(
+        self,
+        source: MarketSource,
+        calendar: SessionCalendar,
+        *,
+        folder: Path,
+        rules: SessionRules,
+        candle_minutes: int = 5,
+        candle_patience: float = 10.0,
+        candle_settle: float = 1.0,
+        interval: float = 1.0,
+    ) -> None:
+        self.interval = interval
+        patience = timedelta(seconds=candle_patience)
+        self._source = source
+        self._calendar = calendar
+        self._rules = rules
+        self._length = timedelta(minutes=candle_minutes)
+        self._candles = SourceCandles(source, self.session, candle_minutes)
+        self._past = PastCandles(
+            self._candles,
+            CandleStore(folder, candle_minutes),
+            calendar,
+            rules=rules,
+            settle=patience,
+        )
+        self._official = OfficialCandles(
+            self._candles, patience=patience, settle=timedelta(seconds=candle_settle)
+        )
+        self._ticks = QuoteTicks()
+        self._held: dict[str, Tick] = {}
+        self._symbols: tuple[str, ...] = ()
+        self._instruments: dict[str, Instrument] = {}
+        self._known_on: date | None = None
+        self._told: Counter[str] = Counter()
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """Answers of the source that could not be right, by reason."""
+        return self._candles.dropped + self._ticks.dropped
+
+    async def instruments(self) -> dict[str, Instrument]:
+        """Every symbol of the source; asked for once a day. RetryError."""
+        today = (await self._source.market_time()).astimezone(IST).date()
+        if self._known_on != today:
+            self._instruments, self._known_on = await self._source.instruments(), today
+        return dict(self._instruments)
+
+    async def start(self, symbols: Sequence[str], resume_after: datetime | None) -> None:
+        """Begin with these symbols at the present moment; what happened before is history.
+
+        NotFound, RetryError.
+        """
+        known = await self.instruments()
+        unknown = [symbol for symbol in symbols if symbol not in known]
+        if unknown:
+            raise NotFound(f"cannot be traded intraday: {', '.join(unknown)}")
+        self._symbols = tuple(symbols)
+        self._ticks.forget()
+        self._held = {}
+        self._official.begin(resume_after)
+
+    async def poll(self) -> MarketBatch:
+        """What is new, or that the market is closed. RetryError when the source is away."""
+        now = (await self._source.market_time()).astimezone(IST)
+        hours, missed = {}, set()
+        for symbol in self._symbols:
+            session = self.session(symbol, now.date())
+            if session is None or now < session.opens:
+                continue
+            if self._official.look(symbol, session, now):
+                missed.add(symbol)
+            if now < session.closes or self._official.awaited(symbol) is not None:
+                hours[symbol] = session
+        note = self._note(now.date())
+        if not hours:
+            return MarketBatch(
+                now=now, open=False, next_change=self._next_opening(now), live=True, note=note
+            )
+        fresh = await self._quotes({s: h for s, h in hours.items() if now < h.closes}, now)
+        await self._official.come(_GRACE)
+        candles = self._official.collect(list(hours))
+        return MarketBatch(
+            now=now,
+            open=True,
+            next_change=max(session.closes for session in hours.values()),
+            sessions=hours,
+            ticks=self._handed(fresh, candles),
+            candles=candles,
+            awaiting=frozenset(s for s in hours if self._official.awaited(s) is not None),
+            missed=frozenset(missed & hours.keys()),
+            live=True,
+            note=note,
+        )
+
+    async def history(
+        self, symbol: str, count: int, before: datetime | None = None
+    ) -> list[Candle]:
+        """Closed candles from the source, past days from disk. RetryError, NotFound.
+
+        Without the one that is still to be handed: nobody has voted on it.
+        """
+        share = await self._share(symbol)
+        now = (await self._source.market_time()).astimezone(IST)
+        until = now if before is None else min(before, now)
+        day = until.astimezone(IST).date()
+        session = self.session(symbol, day)
+        found = Candles.of([])
+        if session is not None and count > 0:
+            found = await self._past.between(share, session.opens, until, now)
+        if len(found) < count:
+            earlier = await self._past.earlier(share, day, count - len(found))
+            found = Candles.joined([earlier, found])
+        awaited = self._official.awaited(symbol)
+        rows = range(max(0, len(found) - max(0, count)), len(found))
+        return [c for c in (found.at(row, symbol) for row in rows) if c.time != awaited]
+
+    async def columns(
+        self, symbol: str, first: datetime, before: datetime, warm_up: int = 0
+    ) -> Candles:
+        """Closed candles of a range, none of which lies ahead of market time. RetryError.
+
+        NotFound when the symbol is unknown, and when sessions of the range have no candle at all.
+        """
+        share = await self._share(symbol)
+        now = (await self._source.market_time()).astimezone(IST)
+        found = await self._past.between(share, first, before, now)
+        if not len(found) and self._was_open(symbol, first, min(before, now)):
+            raise NotFound(
+                f"{symbol}: the source has no candles from {first:%Y-%m-%d} to {before:%Y-%m-%d}"
+            )
+        if warm_up <= 0:
+            return found
+        day = first.astimezone(IST).date()
+        midnight = datetime(day.year, day.month, day.day, tzinfo=IST)
+        same_day = await self._past.between(share, midnight, before, now)
+        same_day = same_day.rows(same_day.time < int(first.timestamp()))
+        missing = warm_up - len(same_day)
+        earlier = await self._past.earlier(share, min(day, now.date()), missing)
+        return Candles.joined([Candles.joined([earlier, same_day]).tail(warm_up), found])
+
+    async def span(self, symbol: str) -> tuple[date, date] | None:
+        """None: how far back a source goes shows when it is asked. NotFound."""
+        await self._share(symbol)
+        return None
+
+    async def forming(self, symbol: str, before: datetime) -> Candle | None:
+        """The source's candle of the moment before, or the one that is still to be handed.
+
+        None where the source does not serve a candle that has not closed. RetryError.
+        """
+        await self._share(symbol)
+        opens = self._official.awaited(symbol) or self._bucket(symbol, before)
+        if opens is None:
+            return None
+        found = await self._candles.fetch(symbol, opens, opens + self._length)
+        return found[-1] if found else None
+
+    def session(self, symbol: str, day: date) -> TradingSession | None:
+        """The symbol's trading day by the calendar. NotFound."""
+        share = self._instruments.get(symbol)
+        if share is None:
+            raise NotFound(f"cannot be traded intraday: {symbol}")
+        return self._calendar.session(day, share, self._rules)
+
+    async def close(self) -> None:
+        """Release the source."""
+        self._official.close()
+        await self._source.close()
+
+    # Polling
+
+    async def _quotes(self, hours: dict[str, TradingSession], now: datetime) -> dict[str, Tick]:
+        if not hours:
+            return {}
+        quotes = await self._source.quotes(list(hours))
+        ticks = {
+            symbol: self._ticks.tick(symbol, quotes[symbol], session, now)
+            for symbol, session in hours.items()
+            if symbol in quotes
+        }
+        return {symbol: tick for symbol, tick in ticks.items() if tick is not None}
+
+    def _handed(self, fresh: dict[str, Tick], candles: dict[str, Candle]) -> dict[str, Tick]:
+        """The ticks that may go now; those of a symbol that waits for its candle become one."""
+        handed = {}
+        for symbol in self._held | fresh:
+            tick = _conflated(self._held.pop(symbol, None), fresh.get(symbol))
+            candle = candles.get(symbol)
+            if candle is not None and tick.time < candle.time + self._length:
+                continue  # the candle has it
+            if candle is not None or self._official.awaited(symbol) is not None:
+                self._held[symbol] = tick
+            else:
+                handed[symbol] = tick
+        return handed
+
+    def _next_opening(self, now: datetime) -> datetime | None:
+        shares = [self._instruments[symbol] for symbol in self._symbols]
+        return min((self._calendar.state(now, share).next_change for share in shares), default=None)
+
+    def _note(self, day: date) -> str:
+        dropped = self.dropped
+        if new := dropped - self._told:
+            log.warning("the source answered wrongly", counts=dict(new))
+            self._told = dropped
+        parts = [self._calendar.warning(day) or ""]
+        if self._official.late:
+            parts.append(f"{self._official.late} official candles late")
+        if dropped:
+            parts.append(f"{dropped.total()} answers of the source dropped")
+        return "; ".join(filter(None, parts))
+
+    # What a symbol is and when it trades
+
+    async def _share(self, symbol: str) -> Instrument:
+        known = self._instruments or await self.instruments()
+        if symbol not in known:
+            raise NotFound(f"cannot be traded intraday: {symbol}")
+        return known[symbol]
+
+    def _bucket(self, symbol: str, before: datetime) -> datetime | None:
+        """The opening of the bucket that the moment just before belongs to."""
+        moment = before - timedelta(microseconds=1)
+        session = self.session(symbol, moment.astimezone(IST).date())
+        if session is None or not session.contains(moment):
+            return None
+        return session.opens + (moment - session.opens) // self._length * self._length
+
+    def _was_open(self, symbol: str, first: datetime, before: datetime) -> bool:
+        day, last = first.astimezone(IST).date(), before.astimezone(IST).date()
+        while day <= last:
+            session = self.session(symbol, day)
+            opens = None if session is None else max(first, session.opens)
+            if session and opens and opens + self._length <= min(before, session.closes):
+                return True
+            day += timedelta(days=1)
+        return False
+
+
+def _conflated(earlier: Tick | None, later: Tick | None) -> Tick:
+    """Two ticks as one: the newer price, the shares of both."""
+    if earlier is None or later is None:
+        only = later or earlier
+        assert only is not None  # one of them is there
+        return only
+    return replace(later, volume=earlier.volume + later.volume)
