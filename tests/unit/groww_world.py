@@ -57,13 +57,13 @@ class FakeGroww(httpx.AsyncBaseTransport):
         await request.aread()
         if request.url.path == "/v1/token/api/access":
             self.minted.append(request)
-            return await _given(self.mint or self._token, request)
+            return await _given(self.mint or self.new_token, request)
         self.seen.append(request)
         if request.headers["Authorization"] != f"Bearer {self.valid}":
             return failure(401, "GA005", "token")
         return await _given(self.answer, request)
 
-    def _token(self, _request: httpx.Request) -> httpx.Response:
+    def new_token(self, _request: httpx.Request) -> httpx.Response:
         self.valid = f"token-{len(self.minted)}"
         fields = {"token": self.valid, "tokenRefId": "r", "sessionName": "s", "isActive": True}
         if self.life is not None:

@@ -3,12 +3,14 @@
 import logging
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 from groww_world import (
     KEY,
+    OPTIONS,
     SECRET,
     FakeGroww,
     after,
@@ -204,7 +206,7 @@ def test_posts_to_order_paths_count_as_orders_whatever_the_caller_says() -> None
     groww = FakeGroww(lambda _: moments.append(now()) or ok({}))
 
     async def scene() -> None:
-        connection = connected(groww)
+        connection = connected(groww, options=replace(OPTIONS, historical_per_second=10_000))
         for _ in range(25):
             await connection.post(
                 "/order/cancel", {}, category=Category.HISTORICAL, urgency=Urgency.EXIT

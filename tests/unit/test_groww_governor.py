@@ -192,7 +192,7 @@ def test_nobody_waits_for_ever_behind_the_more_urgent(busy: Urgency) -> None:
         floods = [asyncio.create_task(flood()) for _ in range(8)]
         await asyncio.sleep(300)
         began = now()
-        async with governor.permit(Category.LIVE_DATA, Urgency.DATA, LONG):
+        async with governor.permit(Category.LIVE_DATA, Urgency.DATA, 600):
             waited = now() - began
         ended.set()
         await asyncio.gather(*floods)
@@ -302,6 +302,28 @@ def test_cancelled_calls_leave_their_places_to_others() -> None:
             async with governor.permit(Category.HISTORICAL, Urgency.DATA, 0):
                 pass
         assert now() == began
+
+    run(scene())
+
+
+def test_a_call_that_is_cancelled_as_its_turn_comes_gives_its_place_back() -> None:
+    async def scene() -> None:
+        moment = [0.0]
+        governor = Governor({Category.HISTORICAL: [Limit(2, 1.0)]}, clock=lambda: moment[0])
+
+        async def call(patience: float) -> None:
+            async with governor.permit(Category.HISTORICAL, Urgency.DATA, patience):
+                pass
+
+        await call(0)
+        await call(0)
+        waiting = asyncio.create_task(call(LONG))
+        await asyncio.sleep(0)
+        moment[0] = 10.0
+        async with governor.permit(Category.HISTORICAL, Urgency.DATA, 0):  # grants both
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            await call(0)
 
     run(scene())
 

@@ -187,6 +187,7 @@ def test_a_401_renews_once_for_all_and_orders_are_repeated_with_the_new_token() 
         connection = connected(groww)
         await ask(connection)
         groww.valid = None  # Groww forgets the session
+        groww.mint = lambda request: after(0.3, groww.new_token(request))
         await asyncio.gather(
             *(ask(connection) for _ in range(5)),
             *(

@@ -209,7 +209,7 @@ def test_candles_of_a_long_stretch_come_without_gaps_or_doubles(tmp_path: Path) 
     begin = datetime(2026, 8, 1, 0, 0, tzinfo=IST)
     world = World(
         tmp_path,
-        lambda request: ok({"candles": candle_rows(request, begin, wall_at(0), 5)}),
+        lambda request: ok({"candles": candle_rows(request, begin, wall_at(1800), 5)}),
     )
     first, before = begin + timedelta(days=1), wall_at(0)
     candles = run(in_loop(world, lambda source: source.candles("BSE:TCS", first, before, 5)))
