@@ -139,6 +139,12 @@ def test_rows_that_cannot_be_used_are_counted_and_left_out() -> None:
     assert master.left_out == 6
 
 
+def test_a_line_that_was_cut_off_is_left_out() -> None:
+    text = file_of(share("A"), share("B"))
+    master = read_master(io.StringIO(text[:-30]), DAY)
+    assert (set(master.shares), master.left_out) == ({"A"}, 1)
+
+
 def test_of_two_rows_with_one_name_the_ordinary_series_counts() -> None:
     rows = [share("A", series="BE"), share("A", series="EQ"), share("A", series="BZ")]
     assert master_of(*rows).shares["A"].series == "EQ"

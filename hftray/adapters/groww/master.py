@@ -93,17 +93,23 @@ def symbol_of(exchange: str, trading_symbol: str) -> str:
 
 def read_master(lines: Iterable[str], day: date) -> Master:
     """The list from the lines of its file. UnreadableReply when it is no instrument list."""
-    rows = csv.DictReader(lines)
-    missing = _NEEDED - set(rows.fieldnames or ())
+    rows = csv.reader(lines)
+    names = [name.strip() for name in next(rows, [])]
+    missing = _NEEDED - set(names)
     if missing:
         raise UnreadableReply(f"the instrument list has no column {min(missing)}")
+    segment = names.index("segment")
+    underlying = names.index("underlying_symbol") if "underlying_symbol" in names else None
     shares: dict[str, Listing] = {}
     underlyings: set[str] = set()
     left_out = 0
-    for row in rows:
-        if row["segment"] == _DERIVATIVES:
-            underlyings.add(row.get("underlying_symbol") or "")
-        elif _is_share(row):
+    for values in rows:
+        if len(values) != len(names):
+            left_out += bool(values)  # an empty line is none
+        elif values[segment] == _DERIVATIVES:  # nine of ten rows: no more is done with them
+            if underlying is not None:
+                underlyings.add(values[underlying])
+        elif _is_share(row := dict(zip(names, values, strict=True))):
             listing = _listing(row)
             if listing is None:
                 left_out += 1
@@ -116,14 +122,14 @@ def read_master(lines: Iterable[str], day: date) -> Master:
     return Master(day, _with_derivatives(_with_intraday(shares), underlyings), left_out)
 
 
-def _is_share(row: Mapping[str, str | None]) -> bool:
+def _is_share(row: Mapping[str, str]) -> bool:
     listed = row["segment"] == "CASH" and row["exchange"] in EXCHANGES
     return listed and row.get("instrument_type") != _INDEX
 
 
-def _listing(row: Mapping[str, str | None]) -> Listing | None:
-    exchange, symbol = row["exchange"] or "", row["trading_symbol"] or ""
-    token, tick = row["exchange_token"] or "", _decimal(row["tick_size"])
+def _listing(row: Mapping[str, str]) -> Listing | None:
+    exchange, symbol = row["exchange"], row["trading_symbol"]
+    token, tick = row["exchange_token"], _decimal(row["tick_size"])
     if not (symbol and token and tick):
         return None
     lot, freeze = _decimal(row.get("lot_size")), _decimal(row.get("freeze_quantity"))
