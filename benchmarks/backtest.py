@@ -107,6 +107,12 @@ def book_of(history: SymbolHistory) -> RiskBook:
     )  # fmt: skip
 
 
+def unplayed(candles: Candles) -> tuple[SymbolHistory, RiskBook]:
+    """A history of which nothing is known yet, as it keeps what a run finds, and its account."""
+    history = history_of(candles)
+    return history, book_of(history)
+
+
 def play_once(history: SymbolHistory, book: RiskBook) -> Outcome:
     return play([history], ROSTER, rules=RULES, book=book, slippage_bps=2.0)
 
@@ -200,7 +206,7 @@ def measure(count: int, rounds: int, python: Path | None) -> None:
     rows: dict[str, tuple[float, float | None, int | None]] = {}
     floor = best_of(bare, rounds, lambda: candles)
     rows["TA-Lib, bare calls"] = (floor, None, None)
-    steady = best_of(lambda book: play_once(history, book), rounds, lambda: book_of(history))
+    steady = best_of(lambda made: play_once(*made), rounds, lambda: unplayed(candles))
     with tempfile.TemporaryDirectory(prefix="hftray-bench-") as folder:
         path = Path(folder) / "candles.npz"
         save(path, candles)
