@@ -241,6 +241,7 @@ class ScanLoop:
         patience = self._options.scan_timeout if first else 0.0
         if await self.reconciler.finish(scanner.acted | scanner.busy, patience):
             scanner.recover |= self.reconciler.repairable & set(self._symbols)
+            scanner.look_up |= self.reconciler.unseen & set(self._symbols)
         scanner.impairment, scanner.locks = self.reconciler.doubt, self.reconciler.locks
 
     async def kill(self, reason: str, actor: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hftray.core.events import Signal
 from hftray.core.market import Candle, Tick
-from hftray.core.orders import OrderReport
+from hftray.core.orders import Order, OrderReport
 from hftray.core.position import Position
 from hftray.core.session import TradingSession
 
@@ -50,7 +50,8 @@ class StepReport:
     `trouble` is what kept the step from being finished, `feed_fault` why prices are not trusted.
     `unready` means the market was not taken: the actor is new, has missed a candle, or was told to
     recover, and wants the step again with history and roster. `wants_turn` means that an entry
-    waits for a step that says `proceed`; the report of that one replaces this one.
+    waits for a step that says `proceed`; the report of that one replaces this one. `guard` is the
+    stop order at the broker, or on its way there, with the trigger it has as far as is known.
     """
 
     symbol: str
@@ -66,3 +67,4 @@ class StepReport:
     trouble: str = ""
     feed_fault: str = ""
     rejected: dict[str, int] = field(default_factory=dict)
+    guard: Order | None = None

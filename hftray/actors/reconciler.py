@@ -6,10 +6,17 @@ from collections.abc import Callable, Collection
 from typing import Protocol
 
 from hftray import observe
-from hftray.core.errors import RetryError, UnknownOutcome
+from hftray.core.errors import HftrayError, RetryError, UnknownOutcome
 from hftray.core.ledger import RunState
 from hftray.core.orders import BrokerPosition, OrderReport
-from hftray.core.reconcile import Difference, compare, locks, to_recover
+from hftray.core.reconcile import (
+    Difference,
+    compare,
+    locks,
+    to_look_up,
+    to_recover,
+    to_withdraw,
+)
 from hftray.ports import Broker
 
 log = observe.logger("engine")
@@ -48,6 +55,7 @@ class Reconciler:
         self._interval, self._clock = interval, clock
         self._due = 0.0
         self._reading: asyncio.Task[Books] | None = None
+        self._withdrawing: asyncio.Task[None] | None = None
 
     @property
     def locks(self) -> dict[str, str]:
@@ -59,12 +67,18 @@ class Reconciler:
         """Symbols that put things right by reading the ledger and asking the broker again."""
         return to_recover(self.differences)
 
+    @property
+    def unseen(self) -> set[str]:
+        """Symbols that should ask the broker for the order that they have there."""
+        return to_look_up(self.differences)
+
     def restart(self) -> None:
         """What was found is of another time; until the next comparison there is doubt."""
         self.differences, self.doubt, self._due = [], NOT_RECONCILED, 0.0
-        if self._reading is not None:
-            self._reading.cancel()
-            self._reading = None
+        for task in (self._reading, self._withdrawing):
+            if task is not None:
+                task.cancel()
+        self._reading = self._withdrawing = None
 
     def begin(self) -> bool:
         """Start reading the books if it is time; whether it did."""
@@ -109,5 +123,17 @@ class Reconciler:
                 )
         self.differences, self.doubt = found, ""
         # What is being repaired is looked at again soon, to be shown no longer than it lasts.
-        wait = min(AGAIN, self._interval) if self.repairable else self._interval
-        self._due = self._clock() + wait
+        strays = to_withdraw(found)
+        soon = self.repairable or self.unseen or strays
+        self._due = self._clock() + (min(AGAIN, self._interval) if soon else self._interval)
+        if strays and (self._withdrawing is None or self._withdrawing.done()):
+            self._withdrawing = asyncio.create_task(self._withdraw(strays))
+
+    async def _withdraw(self, references: list[str]) -> None:
+        for reference in references:
+            try:
+                report = await self._broker.cancel(reference)
+            except HftrayError as error:
+                log.warning("stray order not withdrawn", reference=reference, reason=str(error))
+            else:
+                log.warning("stray order", reference=reference, status=report.status)

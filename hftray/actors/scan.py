@@ -222,7 +222,9 @@ class Scanner:
     def _waiting_for_fills(self) -> set[str]:
         """Symbols with an order under way: news of it may just have been lost."""
         waiting = (Phase.ENTERING, Phase.EXITING)
-        return {name for name, report in self.reports.items() if report.phase in waiting}
+        return {
+            name for name, report in self.reports.items() if report.phase in waiting or report.guard
+        }
 
     async def _open_day(self, batch: MarketBatch) -> None:
         days = {session.day for session in batch.sessions.values()}
@@ -266,7 +268,7 @@ class Scanner:
             if why := self._troubles(report):
                 trouble[name] = why
             before, self.reports[name] = self.reports.get(name), report
-            if report.traded or before is None or before.phase != report.phase:
+            if report.traded or before is None or _orders_of(before) != _orders_of(report):
                 self.acted.add(name)
         return fresh, trouble
 
@@ -363,3 +365,8 @@ class Scanner:
 def _waits(batch: MarketBatch) -> bool:
     """Whether market time stands still until this batch is taken: a replay's candles come once."""
     return bool(batch.candles) and not batch.live
+
+
+def _orders_of(report: StepReport) -> tuple[str, str]:
+    """What differs when an order came or went since another report."""
+    return report.phase, "" if report.guard is None else report.guard.reference

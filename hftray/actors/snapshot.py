@@ -148,6 +148,7 @@ def position_row(report: StepReport, rules: TradingRules) -> dict[str, Any]:
         "side": held.side.value,
         "last_price": report.last_price,
         "trailing_stop": paisa(held.best_price * factor),
+        "guard_level": None if report.guard is None else report.guard.trigger,
         "open_pnl": paisa(report.open_pnl),
     }
 

@@ -4,8 +4,8 @@ Start-up and recovery are one path (`_recover`): register with risk for a new ep
 what the ledger knows, and look up an order whose outcome is open. Whenever the shell cannot know
 what risk made of a call it forgets what it believed and takes that path again before it acts.
 
-An order whose fate at the broker is unknown keeps the engine entering or exiting, which bars a
-second order; it is looked up by its reference, ever more rarely, until the broker can tell.
+An order whose fate at the broker is unknown keeps the engine entering, exiting or guarded, which
+bars a second order; it is looked up by its reference, ever more rarely, until the broker can tell.
 
 This process imports no pandas and no SQLAlchemy; keep it so.
 """
@@ -30,10 +30,12 @@ from hftray.core.errors import (
     UnknownOutcome,
 )
 from hftray.core.events import (
+    AmendOrder,
     CancelOrder,
     ClockAdvanced,
     Event,
     FlattenRequested,
+    NotAmended,
     SessionOpened,
     Settle,
     Signal,
@@ -100,8 +102,9 @@ class SymbolShell:
             try:
                 if self._epoch is None or self._unknown or step.recover:
                     await self._recover()
-                if step.look_up and self._engine.order is not None and self._search is None:
-                    self._search = Search(self._engine.order.reference, self._clock())
+                sent = self._engine.under_way
+                if step.look_up and sent is not None and self._search is None:
+                    self._search = Search(sent.reference, self._clock())
                 await self._look_up()
                 await (self._proceed() if step.proceed else self._take(step))
                 trouble = f"outcome unknown: {self._search.reference}" if self._search else ""
@@ -116,7 +119,7 @@ class SymbolShell:
             except Exception:  # a fault of our own: whoever asks sees it, and it is recovered from
                 self._unknown = True
                 raise
-            return self._report(trouble or self._roster_fault)
+            return self._report(trouble or self._engine.guard_fault or self._roster_fault)
 
     async def step_packed(self, packed: bytes) -> bytes:
         """`step` with pickled values, for callers in other processes."""
@@ -160,7 +163,7 @@ class SymbolShell:
 
     async def _look_up(self) -> None:
         """Ask the broker what became of an order of unknown outcome."""
-        search, order = self._search, self._engine.order
+        search, order = self._search, self._engine.under_way
         if search is None or order is None or order.reference != search.reference:
             self._search = None  # a report of the exchange told it
             return
@@ -209,6 +212,8 @@ class SymbolShell:
         if step.candle is None and (step.tick is None or step.tick.time < step.now):
             # A feed may repeat an old price.
             await self._carry_out(ClockAdvanced(step.now, awaiting=step.awaiting))
+        if self._engine.exit_set_free:  # the guard is gone, so it goes at once
+            await self._carry_out(ClockAdvanced(step.now, awaiting=step.awaiting))
 
     async def _carry_out(self, event: Event) -> None:
         for command in self._engine.handle(event):
@@ -221,6 +226,8 @@ class SymbolShell:
                     await self._order(command)
                 case CancelOrder():
                     await self._cancel(command.reference)
+                case AmendOrder():
+                    await self._amend(command)
                 case Settle():
                     await self._settle(command)
 
@@ -253,6 +260,21 @@ class SymbolShell:
             report = await self._broker.cancel(reference)
         except (RetryError, UnknownOutcome, NotFound) as error:
             self._lose_sight(reference, str(error))
+        else:
+            await self._carry_out(report)
+
+    async def _amend(self, command: AmendOrder) -> None:
+        if self._search is not None:
+            return  # whether there is anything to move comes out first
+        try:
+            report = await self._broker.amend(
+                command.reference, trigger=command.trigger, limit_price=command.limit_price
+            )
+        except (OrderRejected, BrokerUnavailable) as error:
+            log.warning("guard not moved", symbol=self.symbol, reason=str(error))
+            await self._carry_out(NotAmended(command.reference, str(error)))
+        except (RetryError, UnknownOutcome, NotFound) as error:
+            self._lose_sight(command.reference, str(error))
         else:
             await self._carry_out(report)
 
@@ -310,6 +332,7 @@ class SymbolShell:
             trouble=trouble,
             feed_fault=engine.feed_fault,
             rejected=dict(engine.candles.rejections.counts),
+            guard=None if engine.guard is None else engine.guard.order,
         )
 
 

@@ -232,6 +232,9 @@ class PositionView(View):
     exit_reason: str | None
     last_price: Money | None = Field(None, description="Of an open position")
     trailing_stop: Money | None = Field(None, description="Of an open position")
+    guard_level: Money | None = Field(
+        None, description="Where the stop order of an open position stands at the broker, if it has"
+    )
     open_pnl: Money | None = Field(None, description="Of an open position, before exit charges")
 
 
@@ -241,6 +244,7 @@ class OpenPosition(BaseModel):
     reference: str
     last_price: Decimal | None = None
     trailing_stop: Decimal | None = None
+    guard_level: Decimal | None = None
     open_pnl: Decimal | None = None
 
 

@@ -20,18 +20,19 @@ from hftray.core.events import (
     Decision,
     Event,
     FlattenRequested,
+    NotAmended,
     SessionOpened,
     Signal,
     Vote,
 )
 from hftray.core.exits import ExitReason, exit_at_price, exit_in_candle
 from hftray.core.feed_guard import FeedGuard
+from hftray.core.guard import GuardedLife
 from hftray.core.market import Candle, Instrument, Tick
 from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, Side
 from hftray.core.position import Phase, Position, Trigger, next_phase
 from hftray.core.rules import TradingRules
 from hftray.core.session import TradingSession
-from hftray.core.trade_life import TradeLife
 
 
 class Electorate(Protocol):
@@ -42,7 +43,7 @@ class Electorate(Protocol):
         ...
 
 
-class SymbolEngine(TradeLife):
+class SymbolEngine(GuardedLife):
     """One symbol's candles and votes, on top of the life of its position."""
 
     def __init__(self, instrument: Instrument, rules: TradingRules, electorate: Electorate) -> None:
@@ -62,6 +63,7 @@ class SymbolEngine(TradeLife):
             Denial: self._on_denied,
             OrderReport: self._on_report,
             FlattenRequested: self._on_flatten,
+            NotAmended: self._on_not_amended,
         }
 
     def handle(self, event: Event) -> list[Command]:
@@ -112,6 +114,7 @@ class SymbolEngine(TradeLife):
         commands = [] if awaiting else self._close_due(now)
         if self.last_price is not None:
             commands += self._guard(self.last_price, now)
+            commands += self._keep_guard(self.last_price, now, self.session)
         return commands
 
     def _on_tick(self, tick: Tick) -> list[Command]:
@@ -132,6 +135,7 @@ class SymbolEngine(TradeLife):
         commands += self._patience()
         commands += self._guard(price, tick.time)
         commands += self._vote(tick.time, price, final=False)
+        commands += self._keep_guard(price, tick.time, self.session)
         return commands
 
     def _on_candle(self, candle: Candle) -> list[Command]:
@@ -164,6 +168,7 @@ class SymbolEngine(TradeLife):
             self.position = self.position.improved_within(candle.low, candle.high)
         commands += self._guard(candle.close, now)
         commands += self._vote(now, candle.close, final=True)
+        commands += self._keep_guard(candle.close, now, self.session)
         return commands
 
     def _held_at_open(self, candle: Candle) -> Position | None:
@@ -253,7 +258,9 @@ class SymbolEngine(TradeLife):
             return []
         if self._flatten is not None:
             return self._exit(price, now, ExitReason.KILL_SWITCH)
-        reason = exit_at_price(self.position, price, self.rules.exits, self._tick_size)
+        reason = self._exit_due() or exit_at_price(
+            self.position, price, self.rules.exits, self._tick_size
+        )
         # A position of an earlier day should not exist; it goes at the first chance.
         overdue = now >= self.session.square_off_at or self.position.session_day < self.session.day
         if reason is None and overdue:
@@ -266,8 +273,14 @@ class SymbolEngine(TradeLife):
         held = self.position
         assert held is not None  # _guard and _on_candle looked
         assert self.session is not None
-        self.phase = next_phase(self.phase, Trigger.EXIT_INTENDED)
         self._exit_candle = self.candles.last_time()
+        held_back = self._held_back(reason, now, trigger)
+        if held_back is not None:
+            return held_back
+        if self._due is not None:
+            due, self._due = self._due, None
+            reason, trigger = due.reason, due.trigger if due.time == now else None
+        self.phase = next_phase(self.phase, Trigger.EXIT_INTENDED)
         self.intent = OrderIntent(
             symbol=self.symbol,
             leg=Leg.EXIT,
@@ -283,6 +296,12 @@ class SymbolEngine(TradeLife):
             position=held.reference,
         )
         return [self.intent]
+
+    def _guard_ended(self, report: OrderReport) -> list[Command]:
+        newest = self.candles.last_time()
+        if report.filled_quantity and newest is not None:  # the market is in the candle after it
+            self._exit_candle = newest if self.candles.forming else newest + self.candles.interval
+        return super()._guard_ended(report)
 
     def _on_flatten(self, event: FlattenRequested) -> list[Command]:
         self._flatten = event.reason
@@ -316,4 +335,5 @@ class SymbolEngine(TradeLife):
 _STATE = (
     "phase", "position", "intent", "order", "session", "last_price", "_steps_waited", "_flatten",
     "_exit_candle", "_at_open",
+    "guard", "_due", "_guard_fault", "_guard_setbacks", "_guard_rest",
 )  # fmt: skip

@@ -7,6 +7,7 @@ to an intent, `OrderReport` tells what became of the order.
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 
 from hftray.core.market import Candle, Tick
@@ -62,6 +63,14 @@ class FlattenRequested:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class NotAmended:
+    """The broker did not move a stop order; it stands where it stood."""
+
+    reference: str
+    reason: str
+
+
 Event = (
     SessionOpened
     | ClockAdvanced
@@ -71,6 +80,7 @@ Event = (
     | Denial
     | OrderReport
     | FlattenRequested
+    | NotAmended
 )
 
 
@@ -101,6 +111,15 @@ class CancelOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class AmendOrder:
+    """Move a stop order that rests at the broker to another trigger and limit."""
+
+    reference: str
+    trigger: Decimal
+    limit_price: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Settle:
     """An order is finished: record it together with the position it left and what it closed.
 
@@ -112,7 +131,7 @@ class Settle:
     closed: Position | None
 
 
-Command = OrderIntent | CancelOrder | Signal | Settle
+Command = OrderIntent | CancelOrder | AmendOrder | Signal | Settle
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ class ExitReason(StrEnum):
     TAKE_PROFIT = "take_profit"
     SQUARE_OFF = "square_off"
     KILL_SWITCH = "kill_switch"
+    GUARD = "guard"  # the stop order at the broker, see core.guard
 
 
 def stop_distance(price: float, atr: float | None, rules: ExitRules) -> float:

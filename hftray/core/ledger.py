@@ -8,6 +8,7 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from hftray.core.events import Signal
+from hftray.core.exits import ExitReason
 from hftray.core.orders import Leg, Side, TradeStatus
 from hftray.core.position import Position
 
@@ -45,6 +46,11 @@ class TradeRecord:
     gross_pnl: Decimal | None = None
     pnl: Decimal | None = None
     sequence: int = 0
+
+    @property
+    def guards(self) -> bool:
+        """Whether it is a stop order that rests, or rested, at the broker."""
+        return self.leg is Leg.EXIT and self.reason.partition(":")[0] == ExitReason.GUARD
 
 
 @dataclass(frozen=True, slots=True)

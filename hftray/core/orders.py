@@ -96,6 +96,7 @@ class OrderIntent:
     strategy_id: int | None = None
     position: str | None = None  # reference of the entry order, on exits
     stop: bool = False
+    limit_price: Decimal | None = None  # of a stop order; an entry's is set by risk
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ class Trigger(StrEnum):
     EXIT_FILLED = "exit filled"
     EXIT_PARTIAL = "exit partly filled"
     EXIT_FAILED = "exit failed"
+    GUARD_FILLED = "guard filled"
+    GUARD_PARTIAL = "guard partly filled"
 
 
 LIFE: dict[tuple[Phase, Trigger], Phase] = {
@@ -48,6 +50,9 @@ LIFE: dict[tuple[Phase, Trigger], Phase] = {
     # The exchange filled less than we hold: what is left stays open and guarded.
     (Phase.EXITING, Trigger.EXIT_PARTIAL): Phase.OPEN,
     (Phase.EXITING, Trigger.EXIT_FILLED): Phase.FLAT,
+    # A stop order at the broker guards an open position and may close it by itself.
+    (Phase.OPEN, Trigger.GUARD_PARTIAL): Phase.OPEN,
+    (Phase.OPEN, Trigger.GUARD_FILLED): Phase.FLAT,
 }
 
 

@@ -7,10 +7,13 @@ number of shares from what the order is known to have filled up to all of it.
 A difference that is `certain` repairs itself: the symbol looks its order up and settles it. Any
 other one means that one of the two books is wrong, so the symbol should open nothing until a
 person has looked. MANUAL rows are the ledger's alone. Quantities are shares, prices Decimal rupees.
+
+An order of ours that has ended in the ledger and still works at the broker would open what nobody
+knows of, a guard above all; it is to be withdrawn (`to_withdraw`). What is not ours is left alone.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 
@@ -29,19 +32,24 @@ class Discrepancy(StrEnum):
     UNKNOWN_ORDER = "unknown order"
     LOST_ORDER = "lost order"
     FOREIGN_POSITION = "foreign position"
+    MISSING_GUARD = "missing guard"
     QUANTITY_DIFFERS = "quantity differs"
     PRICE_DIFFERS = "price differs"
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that ledger and broker disagree on; `reference` is empty for a whole position."""
+    """One thing that ledger and broker disagree on; `reference` is empty for a whole position.
+
+    `stray`: an order of ours that should not work at the broker any more.
+    """
 
     kind: Discrepancy
     symbol: str
     reference: str
     detail: str
     certain: bool = False
+    stray: bool = False
 
 
 def compare(
@@ -82,17 +90,39 @@ def locks(found: Iterable[Difference]) -> dict[str, str]:
 
 def to_recover(found: Iterable[Difference]) -> set[str]:
     """Symbols that should look up their order: its end is at the broker already."""
-    return {difference.symbol for difference in found if difference.certain}
+    repairing = (d for d in found if d.certain and d.kind is not Discrepancy.MISSING_GUARD)
+    return {difference.symbol for difference in repairing}
+
+
+def to_look_up(found: Iterable[Difference]) -> set[str]:
+    """Symbols whose guard the broker does not list, so that they should ask for it."""
+    return {d.symbol for d in found if d.kind is Discrepancy.MISSING_GUARD}
+
+
+def to_withdraw(found: Iterable[Difference]) -> list[str]:
+    """References of orders of ours that must not trade any more."""
+    return [difference.reference for difference in found if difference.stray]
 
 
 def _difference(row: TradeRecord, report: OrderReport | None) -> Difference | None:
     match row.status:
         case TradeStatus.PENDING:
-            return None if report is None else _compare_pending(row, report)
+            return _missing_guard(row) if report is None else _compare_pending(row, report)
         case TradeStatus.EXECUTED:
             return _compare_executed(row, report)
         case TradeStatus.FAILED:
-            return None if report is None or not _alive(report) else _unknown(report, "FAILED")
+            if report is None or not _alive(report):
+                return None
+            return replace(_unknown(report, "FAILED"), stray=not report.status.terminal)
+
+
+def _missing_guard(row: TradeRecord) -> Difference | None:
+    # An entry or an exit that is not there yet is looked up by its symbol, which waits for it. A
+    # guard is waited for by nobody, so this is where it shows that the broker has lost it.
+    if not row.guards:
+        return None
+    detail = f"order {row.reference} guards a position, the broker does not list it"
+    return Difference(Discrepancy.MISSING_GUARD, row.symbol, row.reference, detail, certain=True)
 
 
 def _compare_pending(row: TradeRecord, report: OrderReport) -> Difference | None:
@@ -111,7 +141,10 @@ def _compare_executed(row: TradeRecord, report: OrderReport | None) -> Differenc
     if report.filled_quantity < row.quantity:
         return Difference(Discrepancy.LOST_ORDER, row.symbol, row.reference, detail)
     if report.filled_quantity > row.quantity or not report.status.terminal:
-        return Difference(Discrepancy.QUANTITY_DIFFERS, row.symbol, row.reference, detail)
+        stray = not report.status.terminal
+        return Difference(
+            Discrepancy.QUANTITY_DIFFERS, row.symbol, row.reference, detail, stray=stray
+        )
     price = report.average_price
     if row.price is None or price is None or abs(row.price - price) > PRICE_TOLERANCE:
         return Difference(Discrepancy.PRICE_DIFFERS, row.symbol, row.reference, detail)

@@ -20,6 +20,7 @@ def order_of(trade: TradeRecord) -> Order:
         time=trade.timestamp,
         limit_price=trade.limit_price,
         trigger=trade.trigger,
+        stop=trade.guards,
     )
 
 
@@ -41,6 +42,8 @@ def intent_of(trade: TradeRecord) -> OrderIntent:
         votes=trade.votes,
         strategy_id=trade.strategy_id,
         position=trade.position,
+        stop=trade.guards,
+        limit_price=trade.limit_price if trade.guards else None,
     )
 
 

@@ -164,7 +164,9 @@ class RiskBook:
             return Denial(f"session day {intent.session_day} is not open (it is {self._day.day})")
         if intent.leg is not Leg.ENTRY:
             refusal = self._check.exit_refusal(intent)
-            return Denial(refusal) if refusal else self._approve(intent, intent.quantity)
+            if refusal:
+                return Denial(refusal)
+            return self._approve(intent, intent.quantity, limit_price=intent.limit_price)
         refusal = self._check.entry_refusal(intent.symbol, intent.price) or self._lateness(intent)
         if refusal:
             return Denial(refusal)

@@ -88,6 +88,8 @@ class LimitCheck:
             return "an exit is working already"
         if not 1 <= intent.quantity <= held.quantity:
             return f"quantity {intent.quantity} is not within the {held.quantity} shares open"
+        if intent.stop and (intent.trigger is None or intent.trigger <= ZERO):
+            return f"the trigger {intent.trigger} of a stop order is not positive"
         return None
 
     def view(self) -> RiskView:

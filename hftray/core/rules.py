@@ -9,13 +9,19 @@ from hftray.core.session import SessionRules
 
 @dataclass(frozen=True, slots=True)
 class ExitRules:
-    """Where a position is closed. Multiples are of ATR, the rest percent of the price."""
+    """Where a position is closed. Multiples are of ATR, the rest percent of the price.
+
+    `guard`: whether a stop order at the broker stands for the stops here, see `core.guard`.
+    """
 
     stop_loss_atr: float = 2.0
     take_profit_atr: float = 4.0
     stop_loss_percent: float = 1.5  # fallback when there is no ATR
     take_profit_percent: float = 3.0  # fallback when there is no ATR
     trailing_stop_percent: float = 1.0
+    guard: bool = False
+    guard_step_percent: Decimal = Decimal("0.1")  # smaller moves of the trailing stop are not sent
+    guard_band_percent: Decimal = Decimal("1.0")  # how far beyond its trigger it may fill
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,11 +101,15 @@ class TradeLife:
         if report.filled_quantity == 0:
             self.phase = next_phase(self.phase, Trigger.EXIT_FAILED)
             return [Settle(report, after=held, closed=None)]
+        return self._closed_by(report, Trigger.EXIT_PARTIAL, Trigger.EXIT_FILLED)
+
+    def _closed_by(self, report: OrderReport, partly: Trigger, wholly: Trigger) -> list[Command]:
+        held = self.position
+        assert held is not None  # the callers looked
         left = max(0, held.quantity - report.filled_quantity)
         closed = replace(held, quantity=held.quantity - left) if left else held
         self.position = replace(held, quantity=left) if left else None
-        trigger = Trigger.EXIT_PARTIAL if left else Trigger.EXIT_FILLED
-        self.phase = next_phase(self.phase, trigger)
+        self.phase = next_phase(self.phase, partly if left else wholly)
         return [Settle(report, after=self.position, closed=closed)]
 
     @property

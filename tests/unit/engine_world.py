@@ -125,7 +125,9 @@ class Desk:
             intent.side,
             intent.quantity or self.quantity,
             intent.time,
+            limit_price=intent.limit_price,
             trigger=intent.trigger,
+            stop=intent.stop,
         )
         self.orders.append(order)
         self.send(Approval(order, intent))
@@ -148,6 +150,7 @@ class Desk:
             filled_quantity=filled,
             average_price=None if price is None else D(price),
             time=time or order.time,
+            trigger=order.trigger if order.stop else None,
         )
 
     def fill(self, price: str, filled: int | None = None) -> list[Command]:

@@ -43,13 +43,13 @@ class Faulty:
     def __getattr__(self, method: str) -> object:
         plain = getattr(self._inner, method)
 
-        async def call(*args: object) -> object:
+        async def call(*args: object, **named: object) -> object:
             self.calls.append(method)
             waiting = self._faults.get(method)
             error, after = waiting.pop(0) if waiting else (None, False)
             if error is not None and not after:
                 raise error(f"{method}: nothing happened")
-            answer = await plain(*args)
+            answer = await plain(*args, **named)
             if error is not None:
                 raise error(f"{method}: the answer is lost")
             return answer

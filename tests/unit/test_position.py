@@ -19,6 +19,8 @@ LEGAL = {
     (Phase.EXITING, Trigger.EXIT_FAILED): Phase.OPEN,
     (Phase.EXITING, Trigger.EXIT_PARTIAL): Phase.OPEN,
     (Phase.EXITING, Trigger.EXIT_FILLED): Phase.FLAT,
+    (Phase.OPEN, Trigger.GUARD_PARTIAL): Phase.OPEN,
+    (Phase.OPEN, Trigger.GUARD_FILLED): Phase.FLAT,
 }
 
 

@@ -19,7 +19,15 @@ from hftray.core.orders import (
     order_reference,
 )
 from hftray.core.position import Position
-from hftray.core.reconcile import Difference, Discrepancy, compare, locks, to_recover
+from hftray.core.reconcile import (
+    Difference,
+    Discrepancy,
+    compare,
+    locks,
+    to_look_up,
+    to_recover,
+    to_withdraw,
+)
 from hftray.core.session import IST
 
 TODAY = date(2026, 11, 20)
@@ -295,3 +303,86 @@ def test_a_lock_tells_everything_about_its_symbol():
             "by the ledger it should be +0"
         )
     }
+
+
+# Guards
+
+
+def guarded(books: Books, **changes: object) -> TradeRecord:
+    """A long of 10 shares whose guard is PENDING in the ledger."""
+    books.holding("TCS", Side.BUY, 10)
+    row = books.trade("TCS", Leg.EXIT, Side.SELL, 10, filled=0, status=TradeStatus.PENDING)
+    books.trades[-1] = replace(row, reason="guard", **changes)
+    return books.trades[-1]
+
+
+@pytest.mark.parametrize("filled", [0, 4])
+def test_a_guard_that_works_differs_in_nothing(filled):
+    books = Books()
+    row = guarded(books)
+    books.told(row, OrderStatus.WORKING, filled)
+    books.net["TCS"] -= filled
+    assert books.find() == []
+
+
+@pytest.mark.parametrize("status", [OrderStatus.FILLED, OrderStatus.CANCELLED])
+def test_a_guard_that_has_ended_at_the_broker_repairs_itself(status):
+    books = Books()
+    row = guarded(books)
+    filled = 10 if status is OrderStatus.FILLED else 0
+    books.told(row, status, filled)
+    books.net["TCS"] -= filled
+    [found] = books.find()
+    assert (found.kind, found.certain) == (Discrepancy.MISSING_FILL, True)
+    assert to_recover([found]) == {"TCS"}
+
+
+@pytest.mark.parametrize("sold_there", [0, 10])
+def test_a_guard_that_the_broker_does_not_list_is_looked_up(sold_there):
+    """Its book was lost, or it is another day's: what it sold is not known yet."""
+    books = Books()
+    guarded(books)
+    books.net["TCS"] -= sold_there
+    found = books.find()
+    assert [difference.kind for difference in found] == [Discrepancy.MISSING_GUARD]
+    assert (to_look_up(found), to_recover(found), locks(found)) == ({"TCS"}, set(), {})
+    assert books.find(skip=("TCS",)) == []
+
+
+def test_an_exit_that_the_broker_does_not_list_yet_is_waited_for():
+    books = Books()
+    guarded(books)
+    books.trades[-1] = replace(books.trades[-1], reason="stop_loss")
+    assert books.find() == []
+
+
+@pytest.mark.parametrize(
+    ("status", "filled", "withdrawn"),
+    [
+        (OrderStatus.WORKING, 0, True),
+        (OrderStatus.WORKING, 3, True),
+        (OrderStatus.FILLED, 10, False),
+    ],
+)
+def test_an_order_of_ours_that_lives_on_after_its_end_is_withdrawn(status, filled, withdrawn):
+    """A guard that was given up for lost and shows up all the same would open a position."""
+    books = Books()
+    row = guarded(books)
+    books.trades[-1] = replace(row, status=TradeStatus.FAILED, reason="guard: never came")
+    books.told(row, status, filled)
+    books.net["TCS"] -= filled
+    found = books.find()
+    assert found[0].kind is Discrepancy.UNKNOWN_ORDER
+    assert to_withdraw(found) == ([row.reference] if withdrawn else [])
+    assert set(locks(found)) == {"TCS"}
+    books.told(row, OrderStatus.CANCELLED, 0)
+    books.net["TCS"] += filled
+    assert books.find() == []
+
+
+def test_an_order_that_is_not_ours_is_left_alone():
+    books = Books()
+    books.reports["A-PERSONS"] = report("A-PERSONS", "ITC", OrderStatus.WORKING, 0, 5)
+    found = books.find()
+    assert [difference.kind for difference in found] == [Discrepancy.UNKNOWN_ORDER]
+    assert to_withdraw(found) == []

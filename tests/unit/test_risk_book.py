@@ -349,6 +349,23 @@ def test_an_exit_needs_a_position_of_its_own_and_no_other_exit(desk):
     assert "working already" in desk.ask(leave(held)).reason
 
 
+def test_a_guard_and_an_exit_are_never_alive_at_once(book, desk):
+    held = desk.buy()
+    stop = replace(leave(held), reason="guard", stop=True, limit_price=D("970"))
+    assert "trigger" in desk.ask(stop).reason
+    guard = desk.ask(replace(stop, trigger=D("980")))
+    assert (guard.order.stop, guard.order.trigger) == (True, D("980"))
+    assert guard.order.limit_price == D("970")
+    assert book.trade_record(guard).guards
+    assert "working already" in desk.ask(leave(held)).reason
+    assert "working already" in desk.ask(replace(stop, trigger=D("985"))).reason
+    book.settle(fill(guard.order, 1, 0, OrderStatus.CANCELLED), desk.epoch, held, None)
+    leaving = desk.ask(leave(held))
+    assert not leaving.order.stop
+    assert "working already" in desk.ask(replace(stop, trigger=D("980"))).reason
+    assert leaving.order.reference != guard.order.reference
+
+
 # Fencing
 
 
