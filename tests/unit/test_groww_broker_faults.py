@@ -289,24 +289,23 @@ async def test_a_fill_that_shows_late_is_told_when_it_shows(world):
 
 
 class Tampering(httpx.AsyncHTTPTransport):
-    """Changes the trades that Groww tells: the rows as `change` leaves them."""
+    """Changes a list that Groww tells: the rows as `change` leaves them."""
 
-    def __init__(self, change):
+    def __init__(self, name, change):
         super().__init__()
-        self.change = change
+        self.name, self.change = name, change
 
     async def handle_async_request(self, request):
         response = await super().handle_async_request(request)
-        if "/order/trades/" not in request.url.path:
-            return response
         body = httpx.Response(200, content=await response.aread()).json()
-        rows = body["payload"]["trade_list"]
-        body["payload"]["trade_list"] = self.change(rows) if self.change else rows
+        payload = body.get("payload")
+        if self.change and isinstance(payload, dict) and self.name in payload:
+            payload[self.name] = self.change(payload[self.name])
         return httpx.Response(200, json=body)
 
 
 async def tampered(world, change):
-    transport = Tampering(change)
+    transport = Tampering("trade_list", change)
     world.broker = world.open_broker(transport)
     await world.broker.place(BUY)
     return transport
@@ -350,6 +349,27 @@ async def test_news_of_one_order_do_not_wait_for_another_s_missing_trades(world)
     await world.broker.place(other)
     [told] = await world.trade(100.0)
     assert (told.symbol, told.status) == ("BSE:TCS", OrderStatus.FILLED)
+
+
+@pytest.mark.parametrize("field", ["transaction_type", "quantity", "order_status"])
+async def test_a_row_of_somebody_else_that_cannot_be_read_hides_no_other(world, field):
+    await world.broker.place(BUY)
+    world.by_hand()
+
+    def damaged(rows):
+        return [r if r["order_reference_id"] == BUY.reference else {**r, field: None} for r in rows]
+
+    world.broker = world.open_broker(Tampering("order_list", damaged))
+    [own] = await world.broker.reports()
+    assert own.reference == BUY.reference
+
+
+async def test_a_row_of_ours_that_cannot_be_read_lets_nobody_believe_the_list(world):
+    await world.broker.place(BUY)
+    damage = Tampering("order_list", lambda rows: [{**row, "quantity": None} for row in rows])
+    world.broker = world.open_broker(damage)
+    with pytest.raises(RetryError, match="quantity"):
+        await world.broker.reports()
 
 
 # Withdrawing

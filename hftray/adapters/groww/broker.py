@@ -27,24 +27,24 @@ from decimal import Decimal
 from weakref import WeakValueDictionary
 
 from hftray import observe
+from hftray.adapters.groww.connection import GrowwConnection
 from hftray.adapters.groww.governor import Urgency
+from hftray.adapters.groww.holdings import Holdings
 from hftray.adapters.groww.listed import Listed
 from hftray.adapters.groww.missing import Missing
 from hftray.adapters.groww.options import GrowwOptions
-from hftray.adapters.groww.order_calls import Connection, OrderCalls
+from hftray.adapters.groww.order_calls import OrderCalls
+from hftray.adapters.groww.order_changer import OrderChanger
 from hftray.adapters.groww.order_reader import OrderReader
 from hftray.adapters.groww.order_sender import OrderSender
 from hftray.adapters.groww.parts import leg_of
-from hftray.adapters.groww.quotes import Quotes
+from hftray.adapters.groww.quotes import Pricer, Quotes
 from hftray.adapters.groww.reports import foreign_report
-from hftray.adapters.groww.rows import MIS
 from hftray.adapters.groww.tracked import TrackedOrder
 from hftray.core.errors import (
     BrokerUnavailable,
-    DataError,
     NotFound,
     OrderRejected,
-    RejectError,
     RetryError,
     UnknownOutcome,
 )
@@ -53,9 +53,6 @@ from hftray.core.orders import BrokerPosition, Leg, Order, OrderReport
 from hftray.ports import MarketBatch
 
 log = observe.logger("groww.broker")
-
-FILL_PATIENCE = 15.0  # seconds that trades may come later than the status that speaks of them
-CONFIRM_WAITS = (0.0, 0.1, 0.3, 0.8)  # seconds between looks whether a withdrawal was done
 
 
 class GrowwBroker:
@@ -67,7 +64,7 @@ class GrowwBroker:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: GrowwConnection,
         instruments: Mapping[str, Instrument],
         options: GrowwOptions,
         clock: Callable[[], float] = time.monotonic,
@@ -76,20 +73,22 @@ class GrowwBroker:
     ) -> None:
         self._calls = OrderCalls(connection)
         self._listed = Listed(instruments)
-        self._options, self._clock = options, clock
+        self._clock = clock
         freeze = dict(freeze_quantities or {})
         self._quotes = Quotes(self._calls, self._listed, clock)
         self._reader = OrderReader(
             self._calls, self._listed, freeze, options.lookup_patience, clock
         )
         self._missing = Missing(options.lookup_patience, clock)
+        pricer = Pricer(self._quotes, self._listed, options)
         self._sender = OrderSender(
-            self._calls, self._reader, self._missing, self._quotes, self._listed, options, freeze
+            self._calls, self._reader, self._missing, pricer, self._listed, freeze
         )
+        self._changer = OrderChanger(self._calls, self._reader, pricer, clock)
+        self._holdings = Holdings(self._calls, self._listed)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._batch: MarketBatch | None = None
         self._news: dict[str, OrderReport] = {}
-        self._carried: set[str] = set()
 
     async def place(self, order: Order) -> OrderReport:
         """Send the order once, in parts where the exchange wants that. The errors of the port."""
@@ -112,38 +111,22 @@ class GrowwBroker:
             order = await self._located(reference, urgency)
             if isinstance(order, OrderReport):
                 return order
-            lost: list[UnknownOutcome] = []
-            for row in order.open_parts().values():
-                lost += await self._sender.withdraw(row, urgency)
-            for wait in CONFIRM_WAITS:
-                await asyncio.sleep(wait)
-                await self._reader.refresh(order, urgency)
-                if self._booked(order).status.terminal:
-                    return self._tell(order)
-        raise lost[0] if lost else UnknownOutcome(f"{reference}: its withdrawal is not confirmed")
+            await self._changer.withdraw(order, urgency)
+            return self._tell(order)
 
     async def amend(
         self, reference: str, *, trigger: Decimal, limit_price: Decimal | None
     ) -> OrderReport:
         """Move a resting stop order; one that does not rest any more is returned as it is.
 
-        Whether it rests is read first: to modify a stop that has triggered might set it back. The
-        errors of the port.
+        The errors of the port.
         """
         async with self._turn(reference):
             order = await self._located(reference, Urgency.EXIT)
             if isinstance(order, OrderReport):
                 return order
-            await self._reader.refresh(order, Urgency.EXIT)
-            price, fault = await self._sender.move(order, trigger, limit_price)
-            for wait in CONFIRM_WAITS:
-                await asyncio.sleep(wait)
-                await self._reader.refresh(order, Urgency.EXIT)
-                if all(not r.rests or r.stands_at(price) for r in order.open_parts().values()):
-                    return self._tell(order)
-                if isinstance(fault, RejectError):
-                    raise OrderRejected(f"{reference} stands where it stood: {fault}") from fault
-        raise fault or UnknownOutcome(f"{reference}: its new trigger is not confirmed")
+            await self._changer.move(order, trigger, limit_price)
+            return self._tell(order)
 
     async def report(self, reference: str) -> OrderReport | None:
         """Look an order up; None without a trace. DataError for fills that cannot be right."""
@@ -152,7 +135,7 @@ class GrowwBroker:
         if order is None:
             return self._missing.gone.get(reference)
         await self._reader.refresh(order, urgency)
-        return self._booked(order)
+        return order.booked(self._clock())
 
     async def resolve(self, reference: str, symbol: str) -> OrderReport | None:
         """What became of an order of unknown outcome (see the module); None: not known yet."""
@@ -171,7 +154,7 @@ class GrowwBroker:
                 return self._give_up(reference, symbol)
         self._missing.found(reference)
         await self._reader.refresh(order, urgency)
-        self._booked(order)
+        order.booked(self._clock())
         return None if order.unsure is not None else self._tell(order)
 
     async def reports(self) -> list[OrderReport]:
@@ -191,20 +174,8 @@ class GrowwBroker:
         return sorted(told, key=lambda report: (report.broker_order_id, report.reference))
 
     async def positions(self) -> list[BrokerPosition]:
-        """Net intraday shares of the day. What was carried over or is for delivery is not ours.
-
-        No average price: what Groww nets into it is not documented.
-        """
-        net: dict[str, int] = {}
-        for row in await self._calls.positions():
-            symbol = self._listed.ours(row.exchange, row.trading_symbol)
-            if row.product != MIS or row.carried:
-                self._ignore(
-                    symbol, row.product, row.carried if row.product == MIS else row.quantity
-                )
-            if row.product == MIS:
-                net[symbol] = net.get(symbol, 0) + row.quantity - row.carried
-        return [BrokerPosition(symbol, shares) for symbol, shares in sorted(net.items()) if shares]
+        """Net intraday shares of the day (see `holdings`)."""
+        return await self._holdings.net()
 
     async def on_market(self, batch: MarketBatch) -> list[OrderReport]:
         """Orders that changed since the last batch; the same batch again tells them again.
@@ -224,7 +195,7 @@ class GrowwBroker:
             report = order.report(self._clock())
             if order.tells(report):
                 order.told = self._news[order.reference] = report
-            doubts += self._doubts(order)
+            doubts += order.doubts(self._clock())
         if doubts and not self._news:
             raise RetryError("; ".join(doubts))
         return list(self._news.values())
@@ -256,12 +227,13 @@ class GrowwBroker:
         """Withdraw orders that showed up after they were given up."""
         for reference in self._missing.gone.keys() & self._reader.orders.keys():
             order = self._reader.orders[reference]
-            for row in order.open_parts().values():
-                log.error("given up, but at the exchange: withdrawn", reference=reference)
-                try:
-                    await self._sender.withdraw(row, Urgency.EXIT)
-                except RetryError as error:
-                    log.error("not withdrawn yet", reference=reference, reason=str(error))
+            if not order.open_parts():
+                continue
+            log.error("given up, but at the exchange: withdrawn", reference=reference)
+            try:
+                await self._changer.ask_to_withdraw(order, Urgency.EXIT)
+            except RetryError as error:
+                log.error("not withdrawn yet", reference=reference, reason=str(error))
 
     async def _located(self, reference: str, urgency: Urgency) -> TrackedOrder | OrderReport:
         """The order at Groww, or the report of one that was given up. NotFound."""
@@ -277,37 +249,13 @@ class GrowwBroker:
         asked = order.asked if order else None
         return self._missing.give_up(reference, symbol, asked or 0)
 
-    def _booked(self, order: TrackedOrder) -> OrderReport:
-        """The order's report, unless its fills are wrong (DataError) or too late (RetryError)."""
-        report = order.report(self._clock())
-        if order.fault:
-            raise DataError(order.fault)
-        if late := self._late(order):
-            raise RetryError(late)
-        return report
-
-    def _late(self, order: TrackedOrder) -> str:
-        since = order.late_since
-        if since is None or self._clock() - since < FILL_PATIENCE:
-            return ""
-        return f"{order.reference}: Groww calls it filled and does not tell its trades"
-
-    def _doubts(self, order: TrackedOrder) -> list[str]:
-        return [text for text in (order.fault, self._late(order)) if text]
-
     def _tell(self, order: TrackedOrder) -> OrderReport:
         """The order's report for whoever asked, who need not hear it again as news."""
-        order.told = self._booked(order)
+        order.told = order.booked(self._clock())
         return order.told
 
     def _turn(self, reference: str) -> asyncio.Lock:
         return self._turns.setdefault(reference, asyncio.Lock())
-
-    def _ignore(self, symbol: str, product: str, shares: int) -> None:
-        name = f"{symbol} {product}"
-        if shares and name not in self._carried:
-            self._carried.add(name)
-            log.warning("position not ours", symbol=symbol, product=product, shares=shares)
 
 
 def _urgency(leg: Leg | None, otherwise: Urgency = Urgency.ENTRY) -> Urgency:

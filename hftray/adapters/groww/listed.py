@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from hftray.adapters.groww.master import BSE_PREFIX, symbol_of
+from hftray.core.errors import OrderRejected
 from hftray.core.market import Instrument
 
 
@@ -12,13 +13,19 @@ class Listed:
     def __init__(self, instruments: Mapping[str, Instrument]) -> None:
         self._instruments = dict(instruments)
 
-    def instrument(self, symbol: str) -> Instrument | None:
-        """The share we know under a symbol."""
-        return self._instruments.get(symbol)
+    def __contains__(self, symbol: str) -> bool:
+        """Whether we trade it."""
+        return symbol in self._instruments
+
+    def instrument(self, symbol: str) -> Instrument:
+        """The share we know under a symbol. OrderRejected."""
+        if symbol not in self._instruments:
+            raise OrderRejected(f"{symbol} is not among the shares traded here")
+        return self._instruments[symbol]
 
     def at_groww(self, symbol: str) -> tuple[str, str]:
-        """Exchange and trading symbol of a share of ours. KeyError."""
-        return self._instruments[symbol].exchange, symbol.removeprefix(BSE_PREFIX)
+        """Exchange and trading symbol of a share of ours. OrderRejected."""
+        return self.instrument(symbol).exchange, symbol.removeprefix(BSE_PREFIX)
 
     def ours(self, exchange: str, trading_symbol: str) -> str:
         """Our name of a listing, whether we trade it or not."""

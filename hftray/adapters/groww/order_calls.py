@@ -9,10 +9,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
+from hftray import observe
+from hftray.adapters.groww.connection import GrowwConnection
 from hftray.adapters.groww.errors import AccessDenied, UnreadableReply
 from hftray.adapters.groww.governor import Category, Urgency
+from hftray.adapters.groww.parts import order_of_part
 from hftray.adapters.groww.pricing import OrderPrice
 from hftray.adapters.groww.rows import (
     CASH,
@@ -35,41 +38,20 @@ from hftray.core.errors import (
 )
 from hftray.core.orders import Side
 
+log = observe.logger("groww.broker")
+
 SMALLEST_PAGE = 25  # documented page sizes are 25, 50 and 100; a shorter page is the last one
 LARGEST_TRADE_PAGE = 50
 MOST_PAGES = 400
 _SEGMENT = {"segment": CASH}
 
 
-class Connection(Protocol):
-    """What the order calls need of a `GrowwConnection`."""
-
-    async def get(
-        self,
-        path: str,
-        params: dict[str, str] | None = None,
-        *,
-        category: Category,
-        urgency: Urgency = ...,
-        patience: float | None = None,
-    ) -> Any:
-        """The payload of an answer to a question."""
-        ...
-
-    async def post(self, path: str, body: Any, *, category: Category, urgency: Urgency) -> Any:
-        """The payload of the answer to an order."""
-        ...
-
-    async def close(self) -> None:
-        """Close the sockets."""
-        ...
-
-
 class OrderCalls:
     """The calls of one account."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: GrowwConnection) -> None:
         self._connection = connection
+        self._unreadable: set[str] = set()
 
     async def create(
         self,
@@ -169,11 +151,12 @@ class OrderCalls:
         for page in range(MOST_PAGES):
             params = {**_SEGMENT, "page": str(page)}
             payload = await self._ask("/order/list", params, urgency)
-            rows = [read_order(row) for row in rows_in(payload, "order_list")]
+            listed = rows_in(payload, "order_list")
+            rows = [row for own in listed if (row := self._read(own)) is not None]
             fresh = [row for row in rows if row.order_id not in seen]
             seen |= {row.order_id for row in rows}
             yield fresh
-            if len(rows) < SMALLEST_PAGE or not fresh:
+            if len(listed) < SMALLEST_PAGE or (len(rows) == len(listed) and not fresh):
                 return
         raise RetryError(f"the order list has not ended after {MOST_PAGES} pages")
 
@@ -215,6 +198,19 @@ class OrderCalls:
         except TimeoutError:
             raise RetryError(f"{trading_symbol}: no quote within {patience:g} seconds") from None
         return read_quote(payload)
+
+    def _read(self, row: Any) -> OrderRow | None:
+        """A row of the list; None for one of somebody else that cannot be read, logged once."""
+        try:
+            return read_order(row)
+        except UnreadableReply as error:
+            reference = row.get("order_reference_id") if isinstance(row, dict) else None
+            if order_of_part(str(reference)) is not None:
+                raise
+            if str(error) not in self._unreadable:
+                self._unreadable.add(str(error))
+                log.error("an order that is not ours cannot be read", reason=str(error))
+            return None
 
     async def close(self) -> None:
         """Release the connection."""

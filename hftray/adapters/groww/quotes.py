@@ -1,4 +1,4 @@
-"""What a share costs and within which prices it trades today, for whoever prices an order.
+"""What a share costs and within which prices it trades today, and what an order is sent at.
 
 An exit must not fail because a quote does: without one it is priced by the feed's last price.
 Prices are Decimal rupees.
@@ -10,11 +10,13 @@ from decimal import Decimal
 from hftray import observe
 from hftray.adapters.groww.governor import Urgency
 from hftray.adapters.groww.listed import Listed
+from hftray.adapters.groww.options import GrowwOptions
 from hftray.adapters.groww.order_calls import OrderCalls
-from hftray.adapters.groww.pricing import NO_LIMITS
+from hftray.adapters.groww.pricing import NO_LIMITS, OrderPrice, entry_price, marketable, stop_price
 from hftray.adapters.groww.wire import CircuitLimits, FullQuote
-from hftray.core.errors import BrokerUnavailable, RejectError, RetryError
+from hftray.core.errors import BrokerUnavailable, OrderRejected, RejectError, RetryError
 from hftray.core.money import rupees
+from hftray.core.orders import Order, Side
 from hftray.ports import MarketBatch
 
 log = observe.logger("groww.broker")
@@ -67,3 +69,31 @@ class Quotes:
         quote = await self._calls.quote(self._listed.at_groww(symbol), urgency, PATIENCE)
         self._bands[symbol] = (self._clock(), quote.limits)
         return quote
+
+
+class Pricer:
+    """Prices of orders as they can be sent now, by quotes and by the settings' bands."""
+
+    def __init__(self, quotes: Quotes, listed: Listed, options: GrowwOptions) -> None:
+        self._quotes, self._listed, self._options = quotes, listed, options
+
+    async def order(self, order: Order, urgency: Urgency) -> OrderPrice:
+        """The price of an order that is sent. OrderRejected, BrokerUnavailable."""
+        if order.stop:
+            return await self.stop(order.symbol, order.side, order.trigger, order.limit_price)
+        instrument = self._listed.instrument(order.symbol)
+        if order.limit_price is not None:
+            band = await self._quotes.band(order.symbol)
+            return entry_price(order.limit_price, order.side, instrument, band)
+        last, band = await self._quotes.price(order.symbol, urgency)
+        return marketable(last, order.side, instrument, self._options.exit_band_percent, band)
+
+    async def stop(
+        self, symbol: str, side: Side, trigger: Decimal | None, limit: Decimal | None
+    ) -> OrderPrice:
+        """Trigger and limit of a stop order. OrderRejected."""
+        if trigger is None:
+            raise OrderRejected(f"{symbol}: a stop order needs a trigger")
+        instrument, percent = self._listed.instrument(symbol), self._options.guard_band_percent
+        band = await self._quotes.band(symbol)
+        return stop_price(trigger, limit, side, instrument, percent, band)

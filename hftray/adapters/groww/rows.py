@@ -179,16 +179,8 @@ def rows_in(payload: Any, name: str) -> list[Any]:
 
 def amount(row: Mapping[str, Any], name: str) -> Decimal | None:
     """Rupees above zero; None where there are none. UnreadableReply."""
-    value = row.get(name)
-    if value is None or value == "":
-        return None
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation:
-        raise UnreadableReply(f"{name}: {value!r} is not an amount") from None
-    if not number.is_finite():
-        raise UnreadableReply(f"{name}: {value!r} is not an amount")
-    return number if number > 0 else None
+    value = _number(row, name)
+    return value if value is not None and value > 0 else None
 
 
 def _text(row: Any, name: str) -> str:
@@ -199,9 +191,22 @@ def _text(row: Any, name: str) -> str:
 
 
 def _whole(row: Mapping[str, Any], name: str, default: int | None = None) -> int:
-    value = row.get(name)
+    value = _number(row, name)
     if value is None and default is not None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
-        raise UnreadableReply(f"{name}: {value!r} is not a whole number")
+    if value is None or value != int(value):
+        raise UnreadableReply(f"{name}: {row.get(name)!r} is not a whole number")
     return int(value)
+
+
+def _number(row: Mapping[str, Any], name: str) -> Decimal | None:
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        number = Decimal("NaN" if isinstance(value, bool) else str(value))
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite():
+        raise UnreadableReply(f"{name}: {value!r} is not a number")
+    return number

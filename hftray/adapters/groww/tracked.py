@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from hftray.adapters.groww.parts import MOST_PARTS, part_reference
 from hftray.adapters.groww.reports import Part, report_of, with_row, with_trades
 from hftray.adapters.groww.rows import OrderRow, TradeRow
-from hftray.core.errors import DataError
+from hftray.core.errors import DataError, RetryError
 from hftray.core.orders import OrderReport, OrderStatus
+
+FILL_PATIENCE = 15.0  # seconds that trades may come later than the status that speaks of them
 
 
 @dataclass(slots=True)
@@ -91,6 +93,22 @@ class TrackedOrder:
             self.late_since = None
         return report
 
+    def booked(self, now: float) -> OrderReport:
+        """The report, for whoever builds on it: DataError for fills that cannot be right.
+
+        RetryError for trades that are late beyond patience.
+        """
+        report = self.report(now)
+        if self.fault:
+            raise DataError(self.fault)
+        if late := self._late(now):
+            raise RetryError(late)
+        return report
+
+    def doubts(self, now: float) -> list[str]:
+        """What is wrong with the order's fills."""
+        return [text for text in (self.fault, self._late(now)) if text]
+
     def tells(self, report: OrderReport) -> bool:
         """Whether the report is news: the market, or an end, came to the order since it was told.
 
@@ -100,6 +118,11 @@ class TrackedOrder:
         if told is None:
             return report.status.terminal or report.filled_quantity > 0
         return _essence(told) != _essence(report)
+
+    def _late(self, now: float) -> str:
+        if self.late_since is None or now - self.late_since < FILL_PATIENCE:
+            return ""
+        return f"{self.reference}: Groww calls it filled and does not tell its trades"
 
     def _expect_more(self, number: int) -> None:
         # A part of the full freeze quantity was perhaps not the last. Who sent it knows what it
