@@ -136,15 +136,24 @@ async def test_patience_runs_only_while_look_ups_are_answered(world):
     assert (await world.broker.resolve(BUY.reference, "TCS")).status is OrderStatus.WORKING
 
 
-async def test_nothing_is_given_up_while_it_is_being_sent(world):
+@pytest.mark.parametrize("taken", [True, False])
+async def test_the_time_of_sending_does_not_count(world, taken):
     slow = world.groww.faults.add("slow", path=CREATE)
+    if not taken:
+        world.groww.faults.add("error", path=CREATE, code="GA003")
     placing = asyncio.create_task(world.broker.place(BUY))
     while not world.requests(CREATE):
         await asyncio.sleep(0.01)
-    world.seconds = 1000.0
-    assert await world.broker.resolve(BUY.reference, "TCS") is None
+    for world.seconds in (0.0, 1000.0):
+        assert await world.broker.resolve(BUY.reference, "TCS") is None
     world.groww.faults.release(slow)
-    assert (await placing).status is OrderStatus.WORKING
+    if taken:
+        assert (await placing).status is OrderStatus.WORKING
+        return
+    with pytest.raises(UnknownOutcome):
+        await placing
+    assert await world.broker.resolve(BUY.reference, "TCS") is None  # a minute from now on
+    assert (await world.give_up(BUY.reference)).status is OrderStatus.REJECTED
 
 
 async def test_an_answer_that_comes_too_late_is_looked_up():
