@@ -13,7 +13,7 @@ import typer
 from rich.markup import escape
 
 from hftray import __version__, launch, remote
-from hftray.commands import backtest, check, note, sweep
+from hftray.commands import backtest, check, doctor, note, sweep
 from hftray.core.errors import RetryError, StopError
 from hftray.core.session import IST
 from hftray.layers import DEFAULTS
@@ -22,7 +22,7 @@ from hftray.settings import Settings
 from hftray.terminal import ConfigFile, DataDir, console, load_layers, readable_errors
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
-for group in (remote, backtest, sweep, note):
+for group in (remote, backtest, sweep, note, doctor):
     app.add_typer(group.commands)
 app.add_typer(check.commands, name="check")
 

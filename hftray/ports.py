@@ -4,7 +4,7 @@ Adapters implement them with a network, a database or Ray; the shells get them i
 tests run the same shells on in-memory ones. See `tests/contract` for what each must pass.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -167,13 +167,19 @@ class Broker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """Where a run trades, and where its prices come from when they come from a broker."""
+    """Where a run trades, and where its prices come from when they come from a broker.
+
+    `end_stream` ends a live feed that pushes prices to the source.
+    """
 
     broker: Broker
     source: MarketSource | None = None
+    end_stream: Callable[[], Awaitable[None]] | None = None
 
     async def close(self) -> None:
-        """Release files and connections of both."""
+        """Release files and connections of all of it."""
+        if self.end_stream is not None:
+            await self.end_stream()
         await self.broker.close()
         if self.source is not None:
             await self.source.close()

@@ -54,6 +54,10 @@ class MarketSource(Protocol):
         """
         ...
 
+    async def require_access(self) -> None:
+        """Ask something that only the account's owner may. StopError says what is wrong."""
+        ...
+
     async def close(self) -> None:
         """Release connections."""
         ...

@@ -151,6 +151,7 @@ class GrowwSection(Section):
     api_key: SecretStr | None = None
     api_secret: SecretStr | None = None
     totp_secret: SecretStr | None = None
+    clock_url: str
     base_url: str
     instruments_url: str
     stream_url: str
@@ -170,6 +171,19 @@ class GrowwSection(Section):
     non_trading_per_minute: int = Field(ge=1, le=100_000)
     historical_per_second: int = Field(ge=1, le=10_000)
     historical_per_minute: int = Field(ge=1, le=100_000)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether there is a key and what proves it."""
+        proof = self.api_secret is not None or self.totp_secret is not None
+        return self.api_key is not None and proof
+
+    @field_validator("clock_url")
+    @classmethod
+    def _loopback(cls, value: str | None) -> str:
+        if value and not value.startswith("http://127.0.0.1:"):
+            raise ValueError("only a test exchange on http://127.0.0.1:PORT has a clock of its own")
+        return value or ""
 
 
 class Settings(Section):
@@ -206,13 +220,19 @@ class Settings(Section):
         """The mode after resolving `auto`: Groww keys mean live, none mean simulation."""
         if self.mode != "auto":
             return self.mode
-        has_keys = self.groww.api_key is not None and self.groww.api_secret is not None
-        return "live" if has_keys else "simulation"
+        return "live" if self.groww.has_keys else "simulation"
 
     def trading_rules(self) -> TradingRules:
         """The numbers the pure core works with."""
+        broker = self.groww
         return TradingRules(
-            exits=ExitRules(**self.exits.model_dump()),
+            exits=ExitRules(
+                **self.exits.model_dump(),
+                # A simulated exchange goes nowhere while we are away.
+                guard=broker.guard and self.effective_mode == "live",
+                guard_step_percent=broker.guard_step_percent,
+                guard_band_percent=broker.guard_band_percent,
+            ),
             risk=RiskLimits(**self.risk.model_dump()),
             signals=SignalRules(**self.signals.model_dump()),
             session=SessionRules(**self.session.model_dump()),

@@ -6,26 +6,25 @@ should load only what it needs.
 
 from collections.abc import Callable, Mapping
 from datetime import date
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import partial
 
 from hftray.core.errors import StopError
 from hftray.core.ledger import RunInfo
 from hftray.core.market import Instrument
-from hftray.layers import default_file, read_yaml
+from hftray.exchange_data import exchange_tables
 from hftray.ports import Broker, Feed, Venue
 from hftray.settings import Settings
 
-if TYPE_CHECKING:
-    from hftray.adapters.calendar import SessionCalendar
-    from hftray.adapters.instruments import Listings
-
+WITH_BROKER = ("paper", "live")
+"""The modes whose prices come from a broker."""
 
 BuildBroker = Callable[[Settings, Mapping[str, Instrument], str], Broker]
 
 
 def build_feed(settings: Settings, start_day: date) -> Feed:
     """The market of the mode."""
+    if settings.effective_mode in WITH_BROKER:
+        return _live_feed(settings)
     listings, calendar = exchange_tables()
     rules = settings.trading_rules().session
     if settings.effective_mode == "replay":
@@ -58,15 +57,20 @@ def build_feed(settings: Settings, start_day: date) -> Feed:
     )
 
 
-@cache
-def exchange_tables() -> tuple["Listings", "SessionCalendar"]:
-    """Shares and hours, from config/; read once a process, for it takes a fifth of a second."""
-    from hftray.adapters.calendar import SessionCalendar
-    from hftray.adapters.instruments import Listings
+def _live_feed(settings: Settings) -> Feed:
+    """Prices through the broker actor, wherever the feed itself is."""
+    from hftray.actors.handles import SourceHandle
+    from hftray.adapters.live_feed import LiveFeed
 
-    return (
-        Listings.from_mapping(read_yaml(default_file("instruments.yaml"))),
-        SessionCalendar.from_mapping(read_yaml(default_file("sessions.yaml"))),
+    _, calendar = exchange_tables()
+    return LiveFeed(
+        SourceHandle(),
+        calendar,
+        folder=settings.storage.data_dir / "candles",
+        rules=settings.trading_rules().session,
+        candle_minutes=settings.signals.candle_minutes,
+        candle_patience=settings.groww.candle_patience,
+        interval=settings.engine.scan_interval,
     )
 
 
@@ -74,10 +78,12 @@ def build_broker(
     settings: Settings, instruments: Mapping[str, Instrument], book_name: str
 ) -> Broker:
     """The simulated exchange; its book is a file of the data directory."""
+    from hftray.adapters.paper_exchange import PaperExchange
     from hftray.adapters.simulated_exchange import SimulatedExchange
 
     chosen = settings.simulation
-    return SimulatedExchange(
+    kind = PaperExchange if settings.effective_mode == "paper" else SimulatedExchange
+    return kind(
         settings.storage.data_dir / book_name,
         instruments,
         slippage_bps=chosen.slippage_bps,
@@ -87,12 +93,18 @@ def build_broker(
     )
 
 
-def venue_of_run(
+async def venue_of_run(
     build: BuildBroker,
     settings: Settings,
     instruments: Mapping[str, Instrument],
     books: str,
+    database_url: str,
     run: RunInfo,
 ) -> Venue:
     """The venue of one account; accounts share no book, as two clients of a broker share none."""
-    return Venue(build(settings, instruments, f"{books}-{run.run_id}.sqlite"))
+    from hftray.groww_venue import open_venue
+
+    exchange = partial(build, settings, instruments, f"{books}-{run.run_id}.sqlite")
+    if run.mode in WITH_BROKER:
+        return await open_venue(settings, instruments, database_url, exchange, run)
+    return Venue(exchange())

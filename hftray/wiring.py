@@ -4,6 +4,7 @@ The builders import what they build inside the function: they are sent to actors
 should load only what it needs.
 """
 
+import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hftray import groww_venue
 from hftray.actors import handles
 from hftray.actors.broker import BrokerShell
 from hftray.actors.engine import EngineActor
@@ -20,7 +22,7 @@ from hftray.actors.loop import EngineOptions
 from hftray.actors.persistence import PersistenceShell
 from hftray.actors.risk import RiskShell
 from hftray.actors.symbol import SymbolShell
-from hftray.core.errors import ConfigError, NotFound, StopError
+from hftray.core.errors import ConfigError, NotFound, RetryError, StopError
 from hftray.core.ledger import RunInfo
 from hftray.core.market import Instrument
 from hftray.core.risk import RiskBook
@@ -29,7 +31,7 @@ from hftray.layers import default_file, read_yaml
 from hftray.ports import Ledger
 from hftray.settings import Settings
 from hftray.strategies.plugins import StrategyFile, load_plugins, read_plugins
-from hftray.venues import BuildBroker, build_broker, build_feed, venue_of_run
+from hftray.venues import WITH_BROKER, BuildBroker, build_broker, build_feed, venue_of_run
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from hftray.backtest.runner import Terms
     from hftray.core.charges import ChargeSchedule
     from hftray.storage.catalog import Catalog
+
+
+MOST_NAMED = 60  # symbols in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ class Plan:
 
     @property
     def mode(self) -> str:
-        """simulation or replay; the broker modes come with the Groww adapter."""
+        """simulation, replay, paper or live."""
         return self.settings.effective_mode
 
     @property
@@ -64,6 +69,8 @@ class Plan:
             days = f"{chosen.from_day or ''}..{chosen.to_day or ''}"
             shared = " common sessions" if chosen.common_sessions else ""
             return f"{chosen.data} {minutes} min {days}{shared}"
+        if self.mode in WITH_BROKER:
+            return f"{self.settings.groww.base_url} {minutes} min"
         chosen_market = self.settings.simulation
         return f"seed {chosen_market.seed} {minutes} min x{chosen_market.ticks_per_candle}"
 
@@ -77,16 +84,10 @@ async def plan(settings: Settings, *, any_symbols: bool = False) -> Plan:
     files = read_plugins(settings.strategies.files)
     load_plugins(files)  # here first, so that a mistake shows before anything starts
     mode = settings.effective_mode
-    if mode in ("paper", "live"):
-        raise ConfigError(
-            f"mode {mode}: the Groww adapter is not part of this version; "
-            "use --mode simulation or --mode replay"
-        )
     if mode == "replay" and settings.replay.data is None:
         raise ConfigError("replay.data: name a folder or file of candles (--data DIR)")
     start_day = settings.simulation.start_day or datetime.now(IST).date()
-    feed = build_feed(settings, start_day)
-    known = await feed.instruments()
+    known, interval = await _market(settings, start_day)
     wanted = settings.symbols
     if any_symbols and mode == "replay":
         wanted = tuple(symbol for symbol in wanted if symbol in known) or tuple(sorted(known))
@@ -95,10 +96,29 @@ async def plan(settings: Settings, *, any_symbols: bool = False) -> Plan:
     if missing:
         raise ConfigError(
             f"symbols: {', '.join(missing)} not known in mode {mode}; "
-            f"known are {', '.join(sorted(known))}"
+            f"{_alternatives(missing, known)}"
         )
     chosen = {symbol: known[symbol] for symbol in wanted}
-    return Plan(settings, chosen, start_day, feed.interval, files)
+    return Plan(settings, chosen, start_day, interval, files)
+
+
+async def _market(settings: Settings, start_day: date) -> tuple[Mapping[str, Instrument], float]:
+    """Every share of the mode's market, and the market seconds between two polls of it."""
+    if settings.effective_mode in WITH_BROKER:
+        # The feed asks through the broker actor, which does not live yet.
+        try:
+            return await groww_venue.tradable(settings), settings.engine.scan_interval
+        except RetryError as error:
+            raise StopError(f"no list of shares: {error}") from error
+    feed = build_feed(settings, start_day)
+    return await feed.instruments(), feed.interval
+
+
+def _alternatives(missing: list[str], known: Mapping[str, Instrument]) -> str:
+    if len(known) <= MOST_NAMED:
+        return f"known are {', '.join(sorted(known))}"
+    close = {near for symbol in missing for near in difflib.get_close_matches(symbol, known, 3)}
+    return f"perhaps {', '.join(sorted(close))}" if close else "nothing has a similar name"
 
 
 def build_ledger(database_url: str, directory: Path, max_events: int) -> Ledger:
@@ -171,10 +191,15 @@ async def prepare_database(settings: Settings, database_url: str) -> None:
 def engine_options(chosen: Plan, interval: float) -> EngineOptions:
     """How fast the loop runs: market seconds a step over the speed."""
     settings = chosen.settings
-    section = settings.replay if chosen.mode == "replay" else settings.simulation
+    if chosen.mode in WITH_BROKER:
+        pause, closed = settings.engine.scan_interval, settings.engine.closed_interval
+    else:
+        section = settings.replay if chosen.mode == "replay" else settings.simulation
+        pause = interval / section.speed if section.speed else 0.0
+        closed = 0.0  # generated and replayed markets skip closed hours
     return EngineOptions(
-        interval=interval / section.speed if section.speed else 0.0,
-        closed_interval=0.0,  # generated and replayed markets skip closed hours
+        interval=pause,
+        closed_interval=closed,
         scan_timeout=settings.engine.scan_timeout,
         snapshot_interval=settings.engine.snapshot_interval,
         reconcile_interval=settings.engine.reconcile_interval,
@@ -210,8 +235,11 @@ async def start_actors(chosen: Plan, build_broker: BuildBroker = build_broker) -
     heartbeat = settings.engine.heartbeat_timeout
     handles.create(handles.RISK, RiskShell, run, book, ledger, heartbeat_timeout=heartbeat)
     books = book_name(chosen, identity)
-    venue = partial(venue_of_run, build_broker, settings, chosen.instruments, books)
+    venue = partial(
+        venue_of_run, build_broker, settings, chosen.instruments, books, chosen.database_url
+    )
     handles.create(handles.BROKER, BrokerShell, venue, run, ledger)
+    await require_access(chosen)
     symbols = {}
     for symbol, instrument in chosen.instruments.items():
         name = handles.symbol_actor(symbol)
@@ -231,6 +259,15 @@ async def start_actors(chosen: Plan, build_broker: BuildBroker = build_broker) -
         ledger=ledger,
     )
     return run
+
+
+async def require_access(chosen: Plan) -> None:
+    """StopError when the broker does not take our keys, or cannot be asked."""
+    if chosen.mode in WITH_BROKER:
+        try:
+            await handles.SourceHandle().require_access()
+        except RetryError as error:
+            raise StopError(f"mode {chosen.mode}: Groww cannot be asked: {error}") from error
 
 
 async def require_symbols_of_positions(chosen: Plan, ledger: Ledger, run: RunInfo) -> None:

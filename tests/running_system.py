@@ -66,7 +66,9 @@ class RunningSystem:
         """What it printed so far."""
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, reached: Callable[[], Any], patience: float, what: str) -> Any:
+    def wait_for(
+        self, reached: Callable[[], Any], patience: float, what: str, every: float = 0.2
+    ) -> Any:
         """Poll until `reached` returns something true; the system must stay alive meanwhile."""
         until = time.monotonic() + patience
         while time.monotonic() < until:
@@ -75,7 +77,7 @@ class RunningSystem:
                 return found
             assert self._process is not None
             assert self._process.poll() is None, f"the system ended:\n{self.output()[-3000:]}"
-            time.sleep(0.2)
+            time.sleep(every)
         raise AssertionError(f"waited {patience:.0f} s for {what}:\n{self.output()[-3000:]}")
 
     def get(self, path: str, **parameters: Any) -> Any:

@@ -4,10 +4,11 @@ With a real broker all traffic leaves from here, prices included: one token, one
 of the calls that its limits allow.
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from hftray import observe
 from hftray.core.errors import BrokerUnavailable, RetryError, StopError
@@ -17,22 +18,29 @@ from hftray.core.orders import BrokerPosition, Order, OrderReport
 from hftray.ports import Broker, Ledger, MarketBatch, Venue
 from hftray.ports_source import MarketSource, Quote
 
+T = TypeVar("T")
+
 
 class BrokerShell:
     """The adapters of one run behind an actor; built inside the process that uses them."""
 
-    def __init__(self, build: Callable[[RunInfo], Venue], run: RunInfo, ledger: Ledger) -> None:
+    def __init__(
+        self, build: Callable[[RunInfo], Awaitable[Venue]], run: RunInfo, ledger: Ledger
+    ) -> None:
         observe.configure()
         self._build = build
         self._run = run
         self._ledger = ledger
         self._venue: Venue | None = None
+        self._building = asyncio.Lock()
 
     async def use_run(self, run: RunInfo) -> None:
         """Change to another account."""
-        if self._venue is not None:
-            await self._venue.close()
-        self._run, self._venue = run, self._build(run)
+        async with self._building:
+            before, self._run, self._venue = self._venue, run, None
+            if before is not None:
+                await before.close()
+            self._venue = await self._build(run)
 
     async def place(self, order: Order) -> OrderReport:
         """Send the order once; a known reference returns the order that exists."""
@@ -73,21 +81,27 @@ class BrokerShell:
 
     async def market_time(self) -> datetime:
         """The present moment by the exchange's clock."""
-        return await (await self._source()).market_time()
+        return await self._of_source(lambda source: source.market_time())
 
     async def instruments(self) -> dict[str, Instrument]:
         """Every symbol that can be traded."""
-        return await (await self._source()).instruments()
+        return await self._of_source(lambda source: source.instruments())
 
     async def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The newest price of each symbol."""
-        return await (await self._source()).quotes(symbols)
+        return await self._of_source(lambda source: source.quotes(symbols))
 
     async def candles(
         self, symbol: str, first: datetime, before: datetime, minutes: int
     ) -> list[Candle]:
         """The exchange's own candles."""
-        return await (await self._source()).candles(symbol, first, before, minutes)
+        return await self._of_source(lambda source: source.candles(symbol, first, before, minutes))
+
+    async def require_access(self) -> None:
+        """StopError when the broker does not take our keys; nothing where none are needed."""
+        source = (await self._present()).source
+        if source is not None:
+            await source.require_access()
 
     async def close(self) -> None:
         """Release files and connections."""
@@ -111,18 +125,23 @@ class BrokerShell:
     async def _broker(self) -> Broker:
         return (await self._present()).broker
 
-    async def _source(self) -> MarketSource:
+    async def _of_source(self, ask: Callable[[MarketSource], Awaitable[T]]) -> T:
         source = (await self._present()).source
         if source is None:
             raise StopError(f"mode {self._run.mode}: prices do not come from a broker")
-        return source
+        try:
+            return await ask(source)
+        except StopError as error:
+            # At the start it stops (`require_access`). Later an engine that ended itself would
+            # leave its positions alone, so it goes on asking, and its status says why.
+            raise RetryError(str(error)) from error
 
     async def _present(self) -> Venue:
-        if self._venue is None:
-            # After a restart the constructor's run may be history: another user may trade now,
-            # and in another account's book no order of this one would be found.
-            current = await self._ledger.current_run(self._run.mode, self._run.source)
-            if self._venue is None:  # not even by another call meanwhile
+        async with self._building:
+            if self._venue is None:
+                # After a restart the constructor's run may be history: another user may trade now,
+                # and in another account's book no order of this one would be found.
+                current = await self._ledger.current_run(self._run.mode, self._run.source)
                 self._run = current or self._run
-                self._venue = self._build(self._run)
-        return self._venue
+                self._venue = await self._build(self._run)
+            return self._venue

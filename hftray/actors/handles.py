@@ -305,6 +305,10 @@ class SourceHandle(Named):
         """The exchange's own candles."""
         return await self.ask("candles", symbol, first, before, minutes, patience=START_TIMEOUT)
 
+    async def require_access(self) -> None:
+        """StopError when the broker does not take our keys."""
+        await self.ask("require_access", patience=START_TIMEOUT)
+
     async def close(self) -> None:
         """The connection is the broker actor's and stays open."""
 

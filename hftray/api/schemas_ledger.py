@@ -137,6 +137,7 @@ class TradeView(View):
     strategy_id: int | None
     strategy_name: str | None
     reason: str
+    candle_time: IstTime | None = Field(description="When the candle opened that it was decided on")
     position: str | None = Field(description="Reference of the position's entry order")
     score: float
     votes: dict[str, int]

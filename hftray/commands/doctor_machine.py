@@ -101,7 +101,7 @@ def ray(symbols: int) -> Finding:
 
 def calendar(today: date) -> Finding:
     """How far the exchange's days are known, and what today is."""
-    from hftray.venues import exchange_tables
+    from hftray.exchange_data import exchange_tables
 
     _, known = exchange_tables()
     doubt = known.warning(today) or known.warning(today + SOON)

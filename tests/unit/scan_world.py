@@ -192,7 +192,7 @@ class Market:
         }
         return self
 
-    def venue_of(self, run: RunInfo) -> Venue:
+    async def venue_of(self, run: RunInfo) -> Venue:
         return Venue(self.exchange_of(run))
 
     def exchange_of(self, run: RunInfo) -> SimulatedExchange:

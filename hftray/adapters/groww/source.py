@@ -3,7 +3,7 @@
 Symbols are hftray's: `RELIANCE` is the share on NSE, `BSE:RELIANCE` the same on BSE.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -74,7 +74,8 @@ class GrowwSource:
     """`ports_source.MarketSource` over a connection and the instrument list.
 
     `listings` says which tick sizes are to be expected and which shares have derivatives where
-    the instrument list does not; `now` is market time, the wall clock unless given.
+    the instrument list does not; `now` is market time as it is known, the
+    wall clock unless given; `ask_time` asks for it where it is told by others.
     """
 
     def __init__(
@@ -85,12 +86,14 @@ class GrowwSource:
         *,
         stream: QuoteStream | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(IST),
+        ask_time: Callable[[], Awaitable[datetime]] | None = None,
     ) -> None:
         self._connection = connection
         self._master = master
         self._listings = listings
         self._stream = StreamedQuotes(stream)
         self._now = now
+        self._ask_time = ask_time
         self._check_at: datetime | None = None
         self._ticks = TickCheck(listings)
         self._tradable: tuple[Master, dict[str, Instrument]] | None = None
@@ -107,20 +110,14 @@ class GrowwSource:
 
     async def market_time(self) -> datetime:
         """The present moment, IST."""
-        return self._now().astimezone(IST)
+        moment = self._now() if self._ask_time is None else await self._ask_time()
+        return moment.astimezone(IST)
 
     async def instruments(self) -> dict[str, Instrument]:
         """Every share that can be traded intraday, on NSE and BSE. BrokerUnavailable."""
         master = await self._master.load()
         if self._tradable is None or self._tradable[0] is not master:
-            self._tradable = (
-                master,
-                {
-                    symbol: self._instrument(listing)
-                    for symbol, listing in master.shares.items()
-                    if listing.why_not_intraday() is None
-                },
-            )
+            self._tradable = (master, tradable_shares(master, self._listings))
         return dict(self._tradable[1])
 
     async def listing(self, symbol: str) -> Listing:
@@ -195,6 +192,10 @@ class GrowwSource:
         """The account's money. RetryError, AccessDenied."""
         return read_margins(await self._account("/margins/detail/user"))
 
+    async def require_access(self) -> None:
+        """Whether Groww takes our keys. AccessDenied, ConfigError; RetryError when it is away."""
+        await self.profile()
+
     async def close(self) -> None:
         """Release the connection."""
         await self._connection.close()
@@ -249,10 +250,18 @@ class GrowwSource:
         self._check_at = now + timedelta(seconds=_CHECK_SECONDS)
         return True
 
-    def _instrument(self, listing: Listing) -> Instrument:
-        known = self._listings.shares.get(listing.trading_symbol)
-        if listing.derivatives is None and known is not None:
-            return Instrument(
-                listing.symbol, listing.exchange, listing.tick_size, known.derivatives
-            )
-        return listing.instrument()
+
+def tradable_shares(master: Master, listings: Listings) -> dict[str, Instrument]:
+    """The shares of a list that may be traded intraday, by our symbol."""
+    return {
+        symbol: _instrument(listing, listings)
+        for symbol, listing in master.shares.items()
+        if listing.why_not_intraday() is None
+    }
+
+
+def _instrument(listing: Listing, listings: Listings) -> Instrument:
+    known = listings.shares.get(listing.trading_symbol)
+    if listing.derivatives is None and known is not None:
+        return Instrument(listing.symbol, listing.exchange, listing.tick_size, known.derivatives)
+    return listing.instrument()
