@@ -108,13 +108,12 @@ class LiveFeed:
     async def poll(self) -> MarketBatch:
         """What is new, or that the market is closed. RetryError when the source is away."""
         now = (await self._source.market_time()).astimezone(IST)
-        hours, missed = {}, set()
+        hours = {}
         for symbol in self._symbols:
             session = self.session(symbol, now.date())
             if session is None or now < session.opens:
                 continue
-            if self._official.look(symbol, session, now):
-                missed.add(symbol)
+            self._official.look(symbol, session, now)
             if now < session.closes or self._official.awaited(symbol) is not None:
                 hours[symbol] = session
         note = self._note(now.date())
@@ -122,7 +121,9 @@ class LiveFeed:
             return MarketBatch(
                 now=now, open=False, next_change=self._next_opening(now), live=True, note=note
             )
-        fresh = await self._quotes({s: h for s, h in hours.items() if now < h.closes}, now)
+        trading = {symbol: own for symbol, own in hours.items() if now < own.closes}
+        fresh = await self._quotes(trading, now)
+        missed = [s for s, own in trading.items() if self._official.heard(s, own, now)]
         await self._official.come(_GRACE)
         candles = self._official.collect(list(hours))
         return MarketBatch(
@@ -133,7 +134,7 @@ class LiveFeed:
             ticks=self._handed(fresh, candles),
             candles=candles,
             awaiting=frozenset(s for s in hours if self._official.awaited(s) is not None),
-            missed=frozenset(missed & hours.keys()),
+            missed=frozenset(missed),
             live=True,
             note=note,
         )

@@ -43,12 +43,13 @@ class OfficialCandles:
         self._settle = settle
         self._waits: dict[str, _Wait] = {}
         self._done: dict[str, datetime] = {}  # opening of the newest candle that is dealt with
+        self._heard: dict[str, datetime] = {}  # opening of the bucket of its newest price
         self._resumed: datetime | None = None
 
     def begin(self, resume_after: datetime | None) -> None:
         """Forget everything; candles that ended well before `resume_after` are not waited for."""
         self.close()
-        self._done, self._resumed = {}, resume_after
+        self._done, self._heard, self._resumed = {}, {}, resume_after
 
     def close(self) -> None:
         """Ask no more."""
@@ -57,35 +58,36 @@ class OfficialCandles:
                 wait.attempt.cancel()
         self._waits = {}
 
-    def look(self, symbol: str, session: TradingSession, now: datetime) -> bool:
-        """See which candle is over and ask for it; whether some were missed for good."""
+    def look(self, symbol: str, session: TradingSession, now: datetime) -> None:
+        """See which candle is over, and ask for it."""
         length = self._source.length
         count = (min(now, session.closes) - session.opens) // length
-        if count < 1:
-            self._drop(symbol)
-            self._done[symbol] = session.opens - length  # from here on none is missed unseen
-            return False
         ends = session.opens + count * length
         opens = ends - length
+        if symbol in self._waits and self._waits[symbol].opens != opens:
+            self._drop(symbol)
         if symbol not in self._done:  # the first look
             seen = self._resumed is not None and self._resumed >= ends + self._patience
             fresh = not seen and now <= ends + self._patience
             self._done[symbol] = opens - length if fresh else opens
-        if symbol in self._waits and self._waits[symbol].opens < opens:
-            self._drop(symbol)
-        if symbol in self._waits:
+        if count and self._done[symbol] < opens:
             self._ask(symbol, opens, ends, now)
             if self._waits[symbol].overdue and now >= session.closes:
                 self._drop(symbol)  # there is no later vote today for it to correct
+
+    def heard(self, symbol: str, session: TradingSession, now: datetime) -> bool:
+        """The symbol's price is known again; whether whole buckets went by since it last was.
+
+        Their candles are history by now, and so is the one that just ended, if it is overdue.
+        """
+        length = self._source.length
+        present = session.opens + (now - session.opens) // length * length
+        before, self._heard[symbol] = self._heard.get(symbol), present
+        if before is None or present == session.opens or before >= present - length:
             return False
-        done = self._done[symbol]
-        if done >= opens:
-            return False
-        if now > ends + self._patience:  # nobody looked when it ended
-            self._done[symbol] = opens
-            return True
-        self._ask(symbol, opens, ends, now)
-        return opens > session.opens and done < opens - length
+        if symbol in self._waits and self._waits[symbol].overdue:
+            self._drop(symbol)
+        return True
 
     def awaited(self, symbol: str) -> datetime | None:
         """When the candle opened for which ticks are to be held back; None for none."""

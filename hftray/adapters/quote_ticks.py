@@ -74,6 +74,7 @@ def _fault(symbol: str, quote: Quote, now: datetime) -> str | None:
 
 
 def _news(quote: Quote, last: Quote) -> bool:
-    if quote.time is not None and last.time is not None and quote.time < last.time:
-        return False
-    return (quote.price, quote.time, quote.day_volume) != (last.price, last.time, last.day_volume)
+    if quote.time is not None and last.time is not None and quote.time != last.time:
+        return quote.time > last.time
+    counted = quote.day_volume is not None and last.day_volume is not None
+    return quote.price != last.price or (counted and quote.day_volume != last.day_volume)

@@ -228,8 +228,13 @@ class SymbolEngine(GuardedLife):
             return "no entry: outside the hours for entries"
         if self._flatten is not None:
             return f"no entry: {self._flatten}"
-        if self._exit_candle is not None and self._exit_candle == self.candles.last_time():
+        candle = self.candles.last_time()
+        assert candle is not None  # a vote follows a candle
+        if candle == self._exit_candle:
             return "no entry: exit on this candle"
+        age = (now - candle - self.candles.interval).total_seconds()
+        if age > self.rules.feed.stale_seconds:
+            return f"no entry: the candle closed {age:.0f} s ago"
         fault = self.feed_fault
         return f"no entry: {fault}" if fault else None
 

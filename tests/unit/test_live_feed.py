@@ -81,6 +81,16 @@ async def test_a_repeated_quote_is_no_news(tmp_path):
     assert (await live.poll(seconds=5)).ticks
 
 
+async def test_a_source_that_changes_between_stamped_and_not_makes_no_news_of_that(tmp_path):
+    live = await Live(tmp_path, at(1)).begin()
+    live.source.mute = at(1)
+    stamped = [True, False, True, False]
+    ticks = []
+    for live.source.stamped in stamped:
+        ticks.append(len((await live.poll(seconds=5)).ticks))
+    assert ticks == [1, 0, 0, 0]
+
+
 async def test_without_a_time_only_another_price_is_news_and_bears_the_polls_time(tmp_path):
     live = await Live(tmp_path, at(0), stamped=False, counted=False).begin()
     ticks = [batch.ticks.get("TCS") for batch in await live.until(at(4), seconds=30)]
@@ -244,6 +254,24 @@ async def test_who_was_away_until_a_boundary_still_gets_its_candle(tmp_path):
     batch = await live.poll(minutes=11, seconds=2)
     assert (batch.missed, batch.candles["TCS"].time) == ({"TCS"}, at(10))
     assert (await live.poll(minutes=5)).missed == frozenset()
+
+
+async def test_an_outage_over_boundaries_leaves_history_to_be_read_again_and_no_candle_twice(
+    tmp_path,
+):
+    live = await Live(tmp_path, at(4)).begin()
+    await live.poll()
+    live.source.away = "no network"
+    while live.source.clock < at(16):
+        with pytest.raises(RetryError):
+            await live.poll(seconds=5)
+    live.source.away = ""
+    back = await live.poll(seconds=5)
+    assert (back.missed, back.candles, back.awaiting) == ({"TCS"}, {}, frozenset())
+    assert [c.time for c in await live.feed.history("TCS", 9)] == [at(0), at(5), at(10)]
+    rest = await live.until(at(21))
+    assert [b.candles["TCS"].time for b in rest if b.candles] == [at(15)]
+    assert not any(b.missed for b in rest)
 
 
 async def test_a_start_right_after_a_boundary_waits_for_its_candle(tmp_path):

@@ -168,6 +168,15 @@ def test_an_unsound_official_candle_lets_the_tick_built_one_be_voted_on():
     assert len(desk.intents(Leg.ENTRY)) == 1
 
 
+def test_a_vote_that_comes_minutes_after_its_candle_opens_nothing():
+    desk = Desk(Script({at(0): BUY, at(5): BUY}), LOOSE)
+    desk.send(tick(4, 1000))
+    desk.send(tick(8.5, 1000))  # nothing was heard meanwhile
+    assert desk.signals(final=True)[-1].action == "no entry: the candle closed 210 s ago"
+    desk.send(ClockAdvanced(at(11)))
+    assert desk.signals(final=True)[-1].action == "enter"
+
+
 # Exits
 
 
