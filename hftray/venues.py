@@ -7,6 +7,7 @@ should load only what it needs.
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import partial
+from typing import Any
 
 from hftray.core.errors import StopError
 from hftray.core.ledger import RunInfo
@@ -82,15 +83,17 @@ def build_broker(
     from hftray.adapters.simulated_exchange import SimulatedExchange
 
     chosen = settings.simulation
-    kind = PaperExchange if settings.effective_mode == "paper" else SimulatedExchange
-    return kind(
-        settings.storage.data_dir / book_name,
-        instruments,
-        slippage_bps=chosen.slippage_bps,
-        reject_rate=chosen.reject_rate,
-        partial_fill_rate=chosen.partial_fill_rate,
-        seed=chosen.seed,
-    )
+    book = settings.storage.data_dir / book_name
+    chances: dict[str, Any] = {
+        "slippage_bps": chosen.slippage_bps,
+        "reject_rate": chosen.reject_rate,
+        "partial_fill_rate": chosen.partial_fill_rate,
+        "seed": chosen.seed,
+    }
+    if settings.effective_mode == "paper":
+        minutes = settings.signals.candle_minutes
+        return PaperExchange(book, instruments, candle_minutes=minutes, **chances)
+    return SimulatedExchange(book, instruments, **chances)
 
 
 async def venue_of_run(

@@ -43,7 +43,7 @@ from hftray.core.events import (
 from hftray.core.market import Instrument
 from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, OrderStatus
 from hftray.core.position import Phase
-from hftray.core.recovery import Search, intent_of, last_exit_candle, order_of
+from hftray.core.recovery import Search, intent_of, last_exit_at, order_of
 from hftray.core.rules import TradingRules
 from hftray.ports import Broker, RiskGate
 from hftray.strategies.ensemble import Ensemble
@@ -153,11 +153,11 @@ class SymbolShell:
         position = next((p for p in state.positions if p.symbol == self.symbol), None)
         pending = next((t for t in state.pending if t.symbol == self.symbol), None)
         self._search = self._wanted = self._approved = None
-        exit_candle = last_exit_candle(state, self.symbol)
+        exit_at = last_exit_at(state, self.symbol)
         if pending is None:
-            self._engine.adopt(position, None, None, exit_candle)
+            self._engine.adopt(position, None, None, exit_at)
         else:
-            self._engine.adopt(position, order_of(pending), intent_of(pending), exit_candle)
+            self._engine.adopt(position, order_of(pending), intent_of(pending), exit_at)
             self._search = Search(pending.reference, self._clock())
         self._unknown = False
 

@@ -230,9 +230,10 @@ class SymbolEngine(GuardedLife):
             return f"no entry: {self._flatten}"
         candle = self.candles.last_time()
         assert candle is not None  # a vote follows a candle
-        if candle == self._exit_candle:
+        ends = candle + self.candles.interval
+        if self._exit_at is not None and candle <= self._exit_at < ends:
             return "no entry: exit on this candle"
-        age = (now - candle - self.candles.interval).total_seconds()
+        age = (now - ends).total_seconds()
         if age > self.rules.feed.stale_seconds:
             return f"no entry: the candle closed {age:.0f} s ago"
         fault = self.feed_fault
@@ -278,7 +279,7 @@ class SymbolEngine(GuardedLife):
         held = self.position
         assert held is not None  # _guard and _on_candle looked
         assert self.session is not None
-        self._exit_candle = self.candles.last_time()
+        self._exit_at = self.candles.last_time()
         held_back = self._held_back(reason, now, trigger)
         if held_back is not None:
             return held_back
@@ -296,16 +297,15 @@ class SymbolEngine(GuardedLife):
             session_day=self.session.day,
             quantity=held.quantity,
             trigger=trigger,
-            candle_time=self._exit_candle,
+            candle_time=self._exit_at,
             strategy_id=held.strategy_id,
             position=held.reference,
         )
         return [self.intent]
 
     def _guard_ended(self, report: OrderReport) -> list[Command]:
-        newest = self.candles.last_time()
-        if report.filled_quantity and newest is not None:  # the market is in the candle after it
-            self._exit_candle = newest if self.candles.forming else newest + self.candles.interval
+        if report.filled_quantity:
+            self._exit_at = report.time  # whichever candle that is in; the buffer may be behind
         return super()._guard_ended(report)
 
     def _on_flatten(self, event: FlattenRequested) -> list[Command]:
@@ -339,6 +339,6 @@ class SymbolEngine(GuardedLife):
 
 _STATE = (
     "phase", "position", "intent", "order", "session", "last_price", "_steps_waited", "_flatten",
-    "_exit_candle", "_at_open",
+    "_exit_at", "_at_open",
     "guard", "_due", "_guard_fault", "_guard_setbacks", "_guard_rest",
 )  # fmt: skip

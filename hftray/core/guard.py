@@ -95,13 +95,13 @@ class GuardedLife(TradeLife):
         position: Position | None,
         order: Order | None,
         intent: OrderIntent | None,
-        exit_candle: datetime | None = None,
+        exit_at: datetime | None = None,
     ) -> None:
         """Take over what the ledger knows: an open position, an order that is not finished."""
         guard = None
         if order is not None and intent is not None and order.stop:
             guard, order, intent = Guard(order, intent), None, None
-        super().adopt(position, order, intent, exit_candle)
+        super().adopt(position, order, intent, exit_at)
         self.guard = guard
         self._calm()
 

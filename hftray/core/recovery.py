@@ -47,11 +47,16 @@ def intent_of(trade: TradeRecord) -> OrderIntent:
     )
 
 
-def last_exit_candle(state: RunState, symbol: str) -> datetime | None:
-    """The newest candle of the day on which an exit of the symbol was decided."""
+def last_exit_at(state: RunState, symbol: str) -> datetime | None:
+    """A moment in the newest candle of the day on which a position of the symbol was left.
+
+    That is the candle on which an exit was decided, and of a guard the moment at which it filled.
+    """
     rows = (*state.trades_today, *state.pending)
-    exits = (row for row in rows if row.symbol == symbol and row.leg is Leg.EXIT)
-    return max((row.candle_time for row in exits if row.candle_time is not None), default=None)
+    exits = [row for row in rows if row.symbol == symbol and row.leg is Leg.EXIT]
+    decided = [row.candle_time for row in exits if row.candle_time is not None]
+    filled = [row.timestamp for row in exits if row.guards and row.quantity]
+    return max(decided + filled, default=None)
 
 
 class Search:

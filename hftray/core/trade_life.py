@@ -27,7 +27,7 @@ class TradeLife:
         self.intent: OrderIntent | None = None
         self.order: Order | None = None
         self._steps_waited = 0
-        self._exit_candle: datetime | None = None  # on which the newest exit was decided
+        self._exit_at: datetime | None = None  # a moment in the candle of the newest exit
 
     @property
     def symbol(self) -> str:
@@ -39,14 +39,14 @@ class TradeLife:
         position: Position | None,
         order: Order | None,
         intent: OrderIntent | None,
-        exit_candle: datetime | None = None,
+        exit_at: datetime | None = None,
     ) -> None:
         """Take over what the ledger knows: an open position, an order that is not finished.
 
-        `exit_candle` is the candle on which the day's last exit was decided.
+        `exit_at` is a moment in the candle on which the day's last exit was decided, or filled.
         """
         self.position, self.order, self.intent = position, order, intent
-        self._exit_candle = exit_candle
+        self._exit_at = exit_at
         self._steps_waited = 0
         if order is None:
             self.phase = Phase.FLAT if position is None else Phase.OPEN

@@ -166,7 +166,7 @@ def test_nothing_is_left_open_and_no_order_limit_was_passed(
     days: tuple[Played, Played, GrowwDay],
 ) -> None:
     _, _, world = days
-    assert [row for row in world.groww.account.positions() if row.quantity] == []
+    assert [held for held in world.groww.account.positions() if held.net] == []
     highest = world.groww.limits.highest(Category.ORDERS)
     print(f"highest: {highest} orders in a second")
     assert highest <= 10

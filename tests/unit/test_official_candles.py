@@ -281,7 +281,7 @@ def test_a_new_process_learns_it_from_the_ledger():
     engine = SymbolEngine(desk.engine.instrument, LOOSE, desk.engine.electorate)
     engine.warm([bar(0, "1000 1000 1000 1000")])
     engine.handle(SessionOpened(session()))
-    engine.adopt(None, None, None, exit_candle=at(5))
+    engine.adopt(None, None, None, exit_at=at(5))
     assert engine.handle(bar(1, "1000 1000 890 900"))[-1].action == "no entry: exit on this candle"
     assert engine.handle(bar(2, "900 900 900 900"))[0].action == "enter"
 
