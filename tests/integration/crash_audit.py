@@ -186,7 +186,7 @@ def _symbols(world: World, state: RunState) -> Iterator[str]:
         shell, engine = process.shell, process.shell._engine
         if not process.idle or shell._unknown or shell._epoch is None:
             continue
-        held, order = engine.position, engine.order
+        held, order, sent = engine.position, engine.order, engine.under_way
         legal = {
             Phase.FLAT: held is None and order is None,
             Phase.ENTERING: held is None and order is not None and order.leg is Leg.ENTRY,
@@ -201,5 +201,5 @@ def _symbols(world: World, state: RunState) -> Iterator[str]:
         if recorded != ([(held.reference, held.quantity)] if held else []):
             yield f"{name} believes in {held}, {recorded} is recorded"
         pending = [row.reference for row in state.pending if row.symbol == name]
-        if pending != ([order.reference] if order else []):
-            yield f"{name} believes in {order}, {pending} is recorded"
+        if pending != ([sent.reference] if sent else []):
+            yield f"{name} believes in {sent}, {pending} is recorded"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -26,6 +26,7 @@ class BookOrder:
     status: OrderStatus = OrderStatus.WORKING
     executions: list[Execution] = field(default_factory=list)
     time: datetime | None = None
+    triggered: bool = False
 
     @property
     def filled(self) -> int:
@@ -43,6 +44,7 @@ class BookOrder:
             average_price(self.executions),
             self.time,
             executions=tuple(self.executions),
+            trigger=order.trigger if order.stop else None,
         )
 
 
@@ -87,6 +89,18 @@ class NastyBroker:
             self._tell(taken)
         return taken.report()
 
+    async def amend(
+        self, reference: str, trigger: Decimal, limit_price: Decimal | None
+    ) -> OrderReport:
+        taken = self._find(reference)
+        if taken is None:
+            raise NotFound(reference)
+        moved = replace(taken.order, trigger=trigger, limit_price=limit_price)
+        if not taken.status.terminal and not taken.triggered and moved != taken.order:
+            taken.order = moved
+            self._tell(taken)
+        return taken.report()
+
     async def report(self, reference: str) -> OrderReport | None:
         taken = self._find(reference)
         return self.given_up.get(reference) if taken is None else taken.report()
@@ -109,7 +123,8 @@ class NastyBroker:
     def trade(self, symbol: str, price: Decimal, parts: Sequence[int], now: datetime) -> None:
         """Executions of so many sixths of what is left of each working order, one after the other.
 
-        Nothing trades beyond an order's limit. A part of 0 ends the order: the exchange cancels it.
+        Nothing trades beyond an order's limit, nor a stop order before its trigger was reached. A
+        part of 0 ends the order: the exchange cancels it.
         """
         for taken in self.book:
             if taken.order.symbol != symbol or taken.status.terminal or now <= taken.order.time:
@@ -133,6 +148,10 @@ class NastyBroker:
             taken.status, taken.time = OrderStatus.CANCELLED, now
             self._tell(taken)
             return
+        if order.stop and not taken.triggered:
+            if (price - order.trigger) * order.side.sign < 0:
+                return
+            taken.triggered = True
         limit = order.limit_price
         if limit is not None and (price - limit) * order.side.sign > 0:
             return

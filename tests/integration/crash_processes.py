@@ -72,7 +72,8 @@ class ScriptedShell(SymbolShell):
 class Processes:
     """Two symbol shells, the risk shell, the ledger, and a broker whose book is the truth."""
 
-    def __init__(self, **broker: bool) -> None:
+    def __init__(self, *, guard: bool = False, **broker: bool) -> None:
+        self.rules = replace(RULES, exits=replace(RULES.exits, guard=guard))
         self.instruments = {name: Instrument(name, tick_size=D("0.05")) for name in SYMBOLS}
         self.network = Network(self._on_served)
         self.broker = NastyBroker(**broker)
@@ -82,6 +83,7 @@ class Processes:
         self.seconds = 0.0  # of the clock that symbols look at
         self.scripts = {name: Script({}) for name in SYMBOLS}
         self.recover: set[str] = set()
+        self.look_up: set[str] = set()
         self.epochs: dict[tuple[str, Process], Process] = {}  # symbol, risk: who registered last
         self.writer: Process | None = None  # who opened the newest term
         self.breaches: list[str] = []
@@ -144,8 +146,8 @@ class Processes:
     def _build_book(self, run: RunInfo, epoch_floor: int) -> RiskBook:
         return RiskBook(
             run=run,
-            limits=RULES.risk,
-            exits=RULES.exits,
+            limits=self.rules.risk,
+            exits=self.rules.exits,
             charges=CHARGES,
             instruments=self.instruments,
             epoch_floor=epoch_floor,
@@ -156,7 +158,7 @@ class Processes:
         risk = self.network.port(handles.RiskHandle, made, lambda: self.risk)
         broker = self.network.port(handles.BrokerHandle, made, lambda: self.broker_process)
         share = self.instruments[name]
-        made.shell = ScriptedShell(share, RULES, risk, broker, clock=lambda: self.seconds)
+        made.shell = ScriptedShell(share, self.rules, risk, broker, clock=lambda: self.seconds)
         made.shell.script = self.scripts[name]
         return made
 

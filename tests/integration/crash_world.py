@@ -20,7 +20,7 @@ from hftray.core.errors import HftrayError
 from hftray.core.events import Decision
 from hftray.core.market import Candle
 from hftray.core.orders import OrderReport
-from hftray.core.reconcile import Difference, compare, to_recover
+from hftray.core.reconcile import Difference, compare, to_look_up, to_recover
 
 STILL = D(0)
 ROSTER = (7, [])  # one version of no voters: a script votes
@@ -40,8 +40,8 @@ class Mail(StrEnum):
 class World(Processes):
     """The processes in a market; `begin_step` is a minute of it for one symbol."""
 
-    def __init__(self, **broker: bool) -> None:
-        super().__init__(**broker)
+    def __init__(self, *, guard: bool = False, **broker: bool) -> None:
+        super().__init__(guard=guard, **broker)
         self.minute = 0
         self.prices = dict.fromkeys(SYMBOLS, D(1000))
         self.candles = {name: _history(name) for name in SYMBOLS}
@@ -85,8 +85,10 @@ class World(Processes):
                 candle=candle,
                 flatten=self.halted or None,
                 recover=symbol in self.recover,
+                look_up=symbol in self.look_up,
             )
             self.recover.discard(symbol)
+            self.look_up.discard(symbol)
             self.network.start(process, self._step(process, step))
         self.candles[symbol].append(candle)
 
@@ -111,7 +113,9 @@ class World(Processes):
         return compare(self.state, orders, self._now(self.broker.positions()), skip=busy)
 
     def reconcile(self) -> None:
-        self.recover |= to_recover(self.compare())
+        found = self.compare()
+        self.recover |= to_recover(found)
+        self.look_up |= to_look_up(found)
 
     def operate(self, verb: str) -> None:
         """An operator kills or resumes."""

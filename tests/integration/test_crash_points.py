@@ -27,13 +27,30 @@ STORY = (
     {},
 )
 
+# Three positions with a guard at the broker. It follows a long, begins to fill, the rest follows
+# it; it closes a short by itself; it is withdrawn for the target of another long.
+GUARDED_STORY = (
+    {"decision": BUY},
+    {"parts": (6,)},
+    {"move": D(4)},
+    {"move": D(-15), "parts": (3,)},
+    {"parts": (6,)},
+    {"decision": SELL},
+    {"parts": (6,)},
+    {"move": D(15), "parts": (6,)},
+    {"decision": BUY},
+    {"parts": (6,)},
+    {"move": D(50)},
+    {"parts": (6,)},
+)
+
 # Elsewhere these are the same as others.
 ONLY = {Fate.TWICE: "before broker.place", Fate.REFUSE: "before broker"}
 
 
 def tell(world: World, fate: Fate | None = None, point: int = -1) -> None:
     """The story, with one message of it meeting that fate; nothing else goes wrong."""
-    for scene in STORY:
+    for scene in GUARDED_STORY if world.rules.exits.guard else STORY:
         world.begin_step("INFY", **scene)
         passed = len(world.trail)
         world.deliver_all({} if fate is None else {point - passed: fate})
@@ -51,6 +68,26 @@ def trail() -> list[str]:
             ("EXIT", "EXECUTED", 39, 39),
             ("ENTRY", "EXECUTED", 60, 60),
         ]
+        return world.trail
+
+
+@pytest.fixture(scope="module")
+def guarded_trail() -> list[str]:
+    """The await points of the undisturbed story with guards."""
+    with World(guard=True) as world:
+        tell(world)
+        rows = [(r.leg, r.reason, r.requested_quantity, r.quantity) for r in world.trade_rows()]
+        assert rows == [
+            ("ENTRY", "signal", 59, 59),
+            ("EXIT", "guard", 59, 29),
+            ("EXIT", "trailing_stop", 30, 30),
+            ("ENTRY", "signal", 59, 59),
+            ("EXIT", "guard", 59, 59),
+            ("ENTRY", "signal", 58, 58),
+            ("EXIT", "guard", 58, 0),
+            ("EXIT", "take_profit", 58, 58),
+        ]
+        assert any("broker.amend" in point for point in world.trail)
         return world.trail
 
 
@@ -82,6 +119,15 @@ def test_no_await_point_loses_or_doubles_anything(fate, trail):
     for number in points:
         assert crash(fate, number) == {f"{fate.name} {trail[number]}": 1}
     print(f"{fate.name}: {len(points)} of {len(trail)} points")
+
+
+@pytest.mark.parametrize("fate", list(Fate), ids=lambda fate: fate.name)
+def test_no_await_point_of_a_guards_life_loses_or_doubles_anything(fate, guarded_trail):
+    points = [n for n, point in enumerate(guarded_trail) if ONLY.get(fate, "") in point]
+    for number in points:
+        met = crash(fate, number, guard=True)
+        assert met == {f"{fate.name} {guarded_trail[number]}": 1}
+    print(f"{fate.name}: {len(points)} of {len(guarded_trail)} points")
 
 
 def forget_epochs(monkeypatch):

@@ -30,9 +30,11 @@ covered: Counter[str] = Counter()
 class Disasters(RuleBasedStateMachine):
     """A day of two symbols, which the teardown brings to rest."""
 
+    guard = False
+
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
+        self.world = World(guard=self.guard)
 
     @rule(
         symbol=symbols, decision=decisions, move=moves, parts=parts,
@@ -107,8 +109,15 @@ class Disasters(RuleBasedStateMachine):
             world.close()
 
 
+class GuardedDisasters(Disasters):
+    """The same with a stop order at the broker for each position."""
+
+    guard = True
+
+
 TestDisasters = Disasters.TestCase
-TestDisasters.settings = settings(
+TestGuardedDisasters = GuardedDisasters.TestCase
+TestDisasters.settings = TestGuardedDisasters.settings = settings(
     max_examples=EXAMPLES or 40,
     stateful_step_count=80 if EXAMPLES else 30,
     deadline=None,
