@@ -27,6 +27,7 @@ from hftray.adapters.simulated_market import SimulatedFeed
 from hftray.core.events import Decision, Signal
 from hftray.core.ledger import RunInfo
 from hftray.core.market import Candle, Instrument
+from hftray.core.orders import Order
 from hftray.core.risk import RiskBook
 from hftray.core.risk_view import RiskState
 from hftray.core.rules import SignalRules, TradingRules
@@ -298,6 +299,7 @@ class StubSymbol:
         self.free.set()
         self.fault: Exception | None = None
         self.wants_turn = False
+        self.guard: Order | None = None
         self.log: list[tuple[str, str]] = []
 
     async def step(self, step: Step) -> StepReport:
@@ -311,7 +313,7 @@ class StubSymbol:
         wants = self.wants_turn and not step.proceed
         return StepReport(
             self.name, "FLAT", (signal,), None, 1.0, Decimal(0),
-            roster_version=-1, wants_turn=wants,
+            roster_version=-1, wants_turn=wants, guard=self.guard,
         )  # fmt: skip
 
 

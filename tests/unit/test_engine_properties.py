@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from hftray.core.engine import SymbolEngine
 from hftray.core.events import (
+    AmendOrder,
     CancelOrder,
     ClockAdvanced,
     FlattenRequested,
+    NotAmended,
     SessionOpened,
     Settle,
     Vote,
@@ -65,8 +67,9 @@ class Broker:
             return Denial("size")
         name = order_reference(1, intent.session_day, SYMBOL, intent.leg, self.count)
         order = Order(
-            name, SYMBOL, "NSE", intent.leg, intent.side, intent.quantity or 20, intent.time
-        )
+            name, SYMBOL, "NSE", intent.leg, intent.side, intent.quantity or 20, intent.time,
+            intent.limit_price, intent.trigger, intent.stop,
+        )  # fmt: skip
         self.working = order
         return Approval(order, intent)
 
@@ -76,6 +79,8 @@ class Broker:
         if order is None:
             return None
         dice = int(order.reference[-2:], 36) % 10
+        if order.stop and dice > 3 and (D(str(price)) - order.trigger) * order.side.sign < 0:
+            return None  # it rests; others are refused, or dropped half filled
         if dice < 2:
             return None  # nobody takes it: patience withdraws it
         status, filled = OrderStatus.FILLED, order.quantity
@@ -87,6 +92,17 @@ class Broker:
 
     def cancel(self, time):
         return None if self.working is None else self._end(OrderStatus.CANCELLED, 0, 1.0, time)
+
+    def amend(self, command, time):
+        """One in three moves is refused."""
+        order = self.working
+        if int(order.reference[-2:], 36) % 3 == 0:
+            return NotAmended(order.reference, "no")
+        self.working = replace(order, trigger=command.trigger)
+        return OrderReport(
+            order.reference, SYMBOL, OrderStatus.WORKING, "B", order.quantity, time=time,
+            trigger=command.trigger,
+        )  # fmt: skip
 
     def _end(self, status, filled, price, time):
         order, self.working = self.working, None
@@ -106,6 +122,12 @@ moves = st.lists(
     max_size=80,
 )
 entry_on = st.sampled_from(["close", "tick"])
+guarded = st.booleans()
+
+
+def chosen_rules(guard, **changes):
+    made = rules(**changes)
+    return replace(made, exits=replace(made.exits, guard=guard, trailing_stop_percent=0.5))
 
 
 def news(days_moves, *, closed_candles=False):
@@ -175,6 +197,8 @@ class Day:
                 report = self.broker.cancel(at(0))
                 if report is not None:
                     self.carry_out(report)
+            elif isinstance(command, AmendOrder):
+                self.carry_out(self.broker.amend(command, at(0)))
 
 
 def remembered(engine):
@@ -185,9 +209,11 @@ def remembered(engine):
 
 
 @settings(max_examples=60)
-@given(given_moves=moves, every=st.integers(1, 9), when=entry_on, closed=st.booleans())
-def test_an_engine_restored_anywhere_continues_identically(given_moves, every, when, closed):
-    chosen = rules(entry_on=when, candle_buffer=35)
+@given(
+    given_moves=moves, every=st.integers(1, 9), when=entry_on, closed=st.booleans(), guard=guarded
+)
+def test_an_engine_restored_anywhere_continues_identically(given_moves, every, when, closed, guard):
+    chosen = chosen_rules(guard, entry_on=when, candle_buffer=35)
     whole, cut = Day(chosen), Day(chosen)
     for index, event in enumerate(news(given_moves, closed_candles=closed)):
         if index % every == 0:
@@ -226,22 +252,23 @@ def test_no_voter_is_shown_a_candle_that_has_not_begun(given_moves, when, closed
 
 
 @settings(max_examples=60)
-@given(given_moves=moves, when=entry_on, closed=st.booleans())
-def test_phase_position_and_order_always_agree(given_moves, when, closed):
-    day = Day(rules(entry_on=when))
+@given(given_moves=moves, when=entry_on, closed=st.booleans(), guard=guarded)
+def test_phase_position_and_order_always_agree(given_moves, when, closed, guard):
+    day = Day(chosen_rules(guard, entry_on=when))
     for event in news(given_moves, closed_candles=closed):
         day.feed(event)
         engine = day.engine
         assert (engine.position is not None) == (engine.phase in (Phase.OPEN, Phase.EXITING))
         assert (engine.order is not None) == (engine.phase in (Phase.ENTERING, Phase.EXITING))
         assert (engine.order is None) == (engine.intent is None)
-        assert engine.order == day.broker.working
+        assert engine.under_way == day.broker.working
+        assert engine.guard is None or engine.phase is Phase.OPEN
 
 
 @settings(max_examples=60)
-@given(given_moves=moves, when=entry_on, closed=st.booleans())
-def test_every_share_that_was_entered_is_held_or_was_closed(given_moves, when, closed):
-    day = Day(rules(entry_on=when))
+@given(given_moves=moves, when=entry_on, closed=st.booleans(), guard=guarded)
+def test_every_share_that_was_entered_is_held_or_was_closed(given_moves, when, closed, guard):
+    day = Day(chosen_rules(guard, entry_on=when))
     for event in news(given_moves, closed_candles=closed):
         day.feed(event)
     bought = closed_shares = 0
@@ -287,4 +314,9 @@ def test_the_random_days_do_trade():
     legs = [c.leg for c in day.log if isinstance(c, OrderIntent)]
     assert legs.count(Leg.ENTRY) > 3
     assert legs.count(Leg.EXIT) > 3
+    day = Day(chosen_rules(True))
+    for event in news(walk):
+        day.feed(event)
+    assert len([c for c in day.log if isinstance(c, OrderIntent) and c.stop]) > 3
+    assert any(isinstance(command, AmendOrder) for command in day.log)
     assert isinstance(day.log[0].timestamp, datetime)

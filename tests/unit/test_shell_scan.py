@@ -1,6 +1,7 @@
 """Scanner: a simulated day in one process, and scans in which something is slow or away."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -15,7 +16,7 @@ from hftray.actors.scan import Scanner
 from hftray.core.errors import LedgerUnavailable, RetryError, UnknownOutcome
 from hftray.core.events import Decision, Signal
 from hftray.core.ledger import SignalRecorded
-from hftray.core.orders import Leg, OrderReport, OrderStatus, TradeStatus
+from hftray.core.orders import Leg, Order, OrderReport, OrderStatus, Side, TradeStatus
 from hftray.core.risk import RiskBook
 from hftray.ports import MarketBatch
 
@@ -609,3 +610,52 @@ def test_signals_have_one_name_a_candle():
     signal = Signal("TCS", Decision.HOLD, 0, {}, 1.0, at(0), at(5), final=True)
     again = Signal("TCS", Decision.BUY, 1, {}, 2.0, at(0), at(6), final=True)
     assert SignalRecorded(1, signal).event_id == SignalRecorded(1, again).event_id
+
+
+async def test_a_guard_that_came_or_went_has_acted_and_lost_news_of_it_are_looked_up():
+    scanner, symbols, broker = await stub_scanner(feed=TickFeed(("TCS", "ITC")))
+    await scanner.scan()
+    for number, name in enumerate(["X1", "X1", "X2"]):
+        scanner.acted.clear()
+        symbols["TCS"].guard = Order(name, "TCS", "NSE", Leg.EXIT, Side.SELL, 1, at(0), stop=True)
+        await scanner.scan()
+        assert scanner.acted == ({"TCS"} if number != 1 else set())
+    broker.fail("on_market", RetryError)
+    await scanner.scan()
+    assert [name for name in symbols if symbols[name].steps[-1].look_up] == ["TCS"]
+
+
+@pytest.fixture(scope="module")
+def guarded_day():
+    """The same day with a guard at the exchange for each position, which follows every tick."""
+
+    async def play():
+        exits = replace(LIVELY.exits, guard=True, guard_step_percent=Decimal(0))
+        market = await Market(simulated(), rules=replace(LIVELY, exits=exits)).open()
+        scanner = await market.scanner()
+        await market.feed.start(FOUR, None)
+        outcomes = [await scanner.scan()]
+        while outcomes[-1].batch.open:
+            outcomes.append(await scanner.scan())
+        return market, outcomes
+
+    return asyncio.run(play())
+
+
+def test_a_day_with_guards_leaves_at_the_same_levels(guarded_day, played_day):
+    """The exchange closes at the tick that reaches the level, the engine at the one after it."""
+    guarded, outcomes = guarded_day
+    assert [outcome.trouble for outcome in outcomes if outcome.trouble] == []
+    trades = [t for t in guarded.trades if t.status is TradeStatus.EXECUTED]
+    leaving = [t for t in trades if t.leg is Leg.EXIT]
+    by_guard = [t for t in leaving if t.reason == "guard"]
+    assert len(by_guard) > 3
+    assert len(leaving) == len([t for t in trades if t.leg is Leg.ENTRY])
+    withdrawn = [t for t in guarded.trades if t.status is TradeStatus.FAILED]
+    assert {t.reason for t in withdrawn} == {"guard: cancelled on request"}
+    assert len(withdrawn) == len(leaving) - len(by_guard)
+    first = min(by_guard, key=lambda t: t.timestamp)
+    market, *_ = played_day
+    [same] = [t for t in market.trades if t.leg is Leg.EXIT and t.position == first.position]
+    assert first.timestamp < same.timestamp
+    assert same.reason in ("stop_loss", "trailing_stop")
