@@ -20,6 +20,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import psutil
+
 from hftray.core.errors import ConfigError, RetryError, StopError, UnknownOutcome
 from hftray.settings import Settings
 
@@ -218,7 +220,7 @@ class System:
         self.say("starting Ray" if own else f"connecting to Ray at {self._address}")
         # Shells need no whole core; what is declared here only limits how many may be placed.
         cpus = max(4, 2 + len(self._settings.symbols) // 8) if own else None
-        with deferred_interrupts():  # Ray does not survive one in the middle of its start
+        with deferred_interrupts(), no_half_of_ray():
             context = ray.init(
                 address=self._address or "local",
                 namespace="hftray",
@@ -258,8 +260,27 @@ class System:
 
 
 @contextlib.contextmanager
+def no_half_of_ray() -> Iterator[None]:
+    """StopError when Ray does not come up, and nothing of it is left running then."""
+    here = psutil.Process()
+    before = {child.pid for child in here.children(recursive=True)}
+    try:
+        yield
+    except Exception as error:  # Ray tells a part of it that is late by a plain Exception
+        for child in here.children(recursive=True):
+            if child.pid not in before:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+        text = str(error).strip().splitlines()
+        raise StopError(
+            f"Ray did not start: {text[0] if text else repr(error)} "
+            "Try again, with less going on on this machine"
+        ) from error
+
+
+@contextlib.contextmanager
 def deferred_interrupts() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block is left."""
+    """Ctrl-C and SIGTERM wait until the block is left; Ray survives none while it starts."""
     asked: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda n, _: asked.append(n)) for number in numbers]
