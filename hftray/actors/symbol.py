@@ -119,7 +119,8 @@ class SymbolShell:
             except Exception:  # a fault of our own: whoever asks sees it, and it is recovered from
                 self._unknown = True
                 raise
-            return self._report(trouble or self._engine.guard_fault or self._roster_fault)
+            told = self._engine.exit_fault or self._engine.guard_fault or self._roster_fault
+            return self._report(trouble or told)
 
     async def step_packed(self, packed: bytes) -> bytes:
         """`step` with pickled values, for callers in other processes."""

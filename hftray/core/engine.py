@@ -132,7 +132,7 @@ class SymbolEngine(GuardedLife):
         price = self.last_price = self.candles.last().close  # an out-of-order tick is not news
         if self.position is not None:
             self.position = self.position.improved_by(price)
-        commands += self._patience()
+        commands += self._patience(price)
         commands += self._guard(price, tick.time)
         commands += self._vote(tick.time, price, final=False)
         commands += self._keep_guard(price, tick.time, self.session)
@@ -157,7 +157,7 @@ class SymbolEngine(GuardedLife):
         `ticked`: it took the place of what ticks had built, and the position has seen those.
         """
         self.last_price = candle.close
-        commands = self._patience()
+        commands = self._patience(candle.close)
         held = self._held_at_open(candle) if ticked else self.position
         if self.phase is Phase.OPEN and held is not None:
             touched = exit_in_candle(held, candle, self.rules.exits, self._tick_size)
@@ -338,7 +338,7 @@ class SymbolEngine(GuardedLife):
 
 
 _STATE = (
-    "phase", "position", "intent", "order", "session", "last_price", "_steps_waited", "_flatten",
-    "_exit_at", "_at_open",
+    "phase", "position", "intent", "order", "session", "last_price", "_flatten",
+    "_exit_at", "_at_open", "_steps_waited", "_rests_at", "_waits_for", "_exits_in_vain",
     "guard", "_due", "_guard_fault", "_guard_setbacks", "_guard_rest",
 )  # fmt: skip

@@ -149,7 +149,8 @@ class Execution:
 class OrderReport:
     """The broker's cumulative view of one order; applying it twice changes nothing twice.
 
-    `trigger` is where a stop order stands at the broker; None where that is not known.
+    `trigger` is where a stop order stands at the broker, `limit_price` the limit at which an order
+    that works waits there; None where that is not known.
     """
 
     reference: str
@@ -163,6 +164,7 @@ class OrderReport:
     reason: str = ""
     executions: tuple[Execution, ...] = ()
     trigger: Decimal | None = None
+    limit_price: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

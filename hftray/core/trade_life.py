@@ -15,6 +15,8 @@ from hftray.core.orders import Approval, Denial, Leg, Order, OrderIntent, OrderR
 from hftray.core.position import Phase, Position, Trigger, next_phase
 from hftray.core.rules import TradingRules
 
+LONGEST_EXIT_WAIT = 16  # market steps before an exit that the market left behind is sent again
+
 
 class TradeLife:
     """A symbol's position and the order under way."""
@@ -27,6 +29,9 @@ class TradeLife:
         self.intent: OrderIntent | None = None
         self.order: Order | None = None
         self._steps_waited = 0
+        self._rests_at: Decimal | None = None  # the order's limit, as far as the broker tells it
+        self._waits_for = ""  # and why it has not traded
+        self._exits_in_vain = 0  # withdrawn in a row, without a share
         self._exit_at: datetime | None = None  # a moment in the candle of the newest exit
 
     @property
@@ -47,24 +52,47 @@ class TradeLife:
         """
         self.position, self.order, self.intent = position, order, intent
         self._exit_at = exit_at
-        self._steps_waited = 0
+        self._order_anew()
+        self._exits_in_vain = 0
         if order is None:
             self.phase = Phase.FLAT if position is None else Phase.OPEN
         else:
             self.phase = Phase.ENTERING if order.leg is Leg.ENTRY else Phase.EXITING
 
-    def _patience(self) -> list[Command]:
+    @property
+    def exit_fault(self) -> str:
+        """Why an exit at the broker has not traded, if the broker says why."""
+        if self.order is None or self.phase is not Phase.EXITING or not self._waits_for:
+            return ""
+        return f"exit {self.order.reference}: {self._waits_for}"
+
+    def _patience(self, price: float) -> list[Command]:
+        """The withdrawal of an order that found no counterparty for too long.
+
+        An exit keeps its place in the queue for as long as the market has not left its limit
+        behind: sent again it would have the same limit. At a locked price band that may take long.
+        """
         if self.order is None:
             return []
+        patience = self.rules.signals.entry_patience
+        if self.order.leg is Leg.EXIT and self._rests_at is not None:
+            if (price - float(self._rests_at)) * self.order.side.sign <= 0:
+                self._steps_waited = 0
+                return []
+            patience = max(patience, min(patience << self._exits_in_vain, LONGEST_EXIT_WAIT))
         self._steps_waited += 1
-        if self._steps_waited <= self.rules.signals.entry_patience:
+        if self._steps_waited <= patience:
             return []
         self._steps_waited = 0
         return [CancelOrder(self.order.reference)]
 
+    def _order_anew(self) -> None:
+        self._steps_waited = 0
+        self._rests_at, self._waits_for = None, ""
+
     def _on_approved(self, event: Approval) -> list[Command]:
         self.order, self.intent = event.order, event.intent
-        self._steps_waited = 0
+        self._order_anew()
         return []
 
     def _on_denied(self, event: Denial) -> list[Command]:
@@ -79,6 +107,7 @@ class TradeLife:
         if order is None or intent is None or report.reference != order.reference:
             return []  # late or repeated news of an order that is finished here
         if not report.status.terminal:
+            self._rests_at, self._waits_for = report.limit_price, report.reason
             # Shares already bought must be guarded, so the rest of the entry is withdrawn.
             begun = order.leg is Leg.ENTRY and report.filled_quantity > 0
             return [CancelOrder(order.reference)] if begun else []
@@ -99,8 +128,10 @@ class TradeLife:
         held = self.position
         assert held is not None  # EXITING always has one
         if report.filled_quantity == 0:
+            self._exits_in_vain = min(self._exits_in_vain + 1, LONGEST_EXIT_WAIT)
             self.phase = next_phase(self.phase, Trigger.EXIT_FAILED)
             return [Settle(report, after=held, closed=None)]
+        self._exits_in_vain = 0
         return self._closed_by(report, Trigger.EXIT_PARTIAL, Trigger.EXIT_FILLED)
 
     def _closed_by(self, report: OrderReport, partly: Trigger, wholly: Trigger) -> list[Command]:

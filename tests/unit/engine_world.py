@@ -138,6 +138,8 @@ class Desk:
         filled: int = 0,
         price: str | None = None,
         time: datetime | None = None,
+        limit: str | None = None,
+        reason: str = "",
     ) -> OrderReport:
         """News of the newest order."""
         order = self.orders[-1]
@@ -150,7 +152,9 @@ class Desk:
             filled_quantity=filled,
             average_price=None if price is None else D(price),
             time=time or order.time,
+            reason=reason,
             trigger=order.trigger if order.stop else None,
+            limit_price=None if limit is None else D(limit),
         )
 
     def fill(self, price: str, filled: int | None = None) -> list[Command]:

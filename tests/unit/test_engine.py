@@ -414,6 +414,71 @@ def test_patience_counts_closed_candles_as_well_and_starts_anew_with_an_order():
     assert len(desk.cancels()) == 1
 
 
+def leaving(limit: str | None, **chosen: int) -> Desk:
+    """A long from 1000 whose exit was decided at 980 (candle 2, minute 10) and works."""
+    desk = entered(rules=rules(**chosen))
+    desk.send(tick(10, 980))
+    desk.send(desk.report(OrderStatus.WORKING, limit=limit, reason="waits for a buyer"))
+    return desk
+
+
+def withdrawn(desk: Desk) -> int:
+    return sum(cancel.reference == desk.orders[-1].reference for cancel in desk.cancels())
+
+
+def test_an_exit_keeps_its_place_while_the_market_has_not_left_its_limit_behind():
+    desk = leaving("975", entry_patience=2)
+    for minute, price in enumerate([980, 976, 975, 990, 975], start=11):
+        desk.send(tick(minute, price))
+    assert withdrawn(desk) == 0
+    assert desk.engine.exit_fault == f"exit {desk.orders[-1].reference}: waits for a buyer"
+
+
+def test_an_exit_that_the_market_left_behind_is_sent_again_after_the_patience():
+    desk = leaving("975", entry_patience=2)
+    for minute, price in enumerate([974, 975, 974, 973], start=11):
+        desk.send(tick(minute, price))
+    assert withdrawn(desk) == 0  # back at its limit in between, it had its chance
+    desk.send(tick(15, 972))
+    assert withdrawn(desk) == 1
+    first = desk.orders[-1].reference
+    desk.send(desk.report(OrderStatus.CANCELLED))
+    desk.send(tick(16, 971))
+    assert desk.orders[-1].reference != first
+    assert desk.engine.exit_fault == ""
+
+
+def test_exits_in_vain_are_sent_ever_more_rarely_until_one_trades():
+    desk = leaving("975", entry_patience=1)
+    minute, waited = 10, []
+    for _ in range(6):
+        steps = 0
+        while not withdrawn(desk):
+            minute, steps = minute + 1, steps + 1
+            desk.send(tick(minute, 960))
+        waited.append(steps)
+        desk.send(desk.report(OrderStatus.CANCELLED))
+        minute += 1
+        desk.send(tick(minute, 960))
+        desk.send(desk.report(OrderStatus.WORKING, limit="975"))
+    assert waited == [2, 3, 5, 9, 17, 17]
+    desk.send(desk.report(OrderStatus.CANCELLED, 1, "975"))  # one share went
+    desk.send(tick(minute + 1, 960))
+    desk.send(desk.report(OrderStatus.WORKING, limit="975"))
+    desk.send(tick(minute + 2, 960))
+    desk.send(tick(minute + 3, 960))
+    assert withdrawn(desk) == 1
+
+
+def test_an_exit_whose_limit_nobody_tells_is_withdrawn_after_the_patience():
+    desk = leaving(None, entry_patience=2)
+    for minute in (11, 12):
+        desk.send(tick(minute, 980))
+    assert withdrawn(desk) == 0
+    desk.send(tick(13, 980))
+    assert withdrawn(desk) == 1
+
+
 def test_a_working_report_changes_nothing():
     desk = Desk(on_bar(1, BUY))
     desk.send(bar(1, "1000 1000 1000 1000"))

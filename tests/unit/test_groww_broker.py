@@ -283,6 +283,7 @@ async def test_a_short_locked_at_the_upper_circuit_waits_there_and_nothing_is_se
         assert world.requests("/order/create")[-1]["price"] == 110.0
         assert placed.status is OrderStatus.WORKING
         assert "upper circuit limit 110" in placed.reason
+        assert placed.limit_price == D("110.00")
         for _ in range(3):
             assert await world.trade(115.0) == []
         assert await world.broker.place(cover) == placed

@@ -141,6 +141,7 @@ def report_of(
         reason=reason,
         executions=tuple(fills),
         trigger=rows[0].trigger if rows and rows[0].is_stop else None,
+        limit_price=rows[0].price if rows else None,
     )
 
 
