@@ -7,15 +7,15 @@ known to its end; of anything unusual (no grant, no fill, the daily loss near, a
 a working order) nothing is taken, and it is played step by step.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from hftray.backtest.lane import Lane
 from hftray.backtest.outcome import RoundTrip
 from hftray.backtest.timeline import Hours, when
 from hftray.core.events import Vote
-from hftray.core.exits import ExitReason, entry_levels, exit_at_price, exit_in_candle
+from hftray.core.exits import ExitReason, entry_levels, exit_at_price, exit_within
 from hftray.core.ledger import TradeRecord
 from hftray.core.market import Instrument
 from hftray.core.matching import level_price, limited_price, taker_price
@@ -27,8 +27,7 @@ from hftray.core.risk_records import gross_result
 from hftray.core.rules import TradingRules
 
 
-@dataclass(frozen=True, slots=True)
-class _Way:
+class _Way(NamedTuple):
     """How a position is left: decided on the candle at `row`, filled as `next` begins or in it."""
 
     position: Position
@@ -49,14 +48,14 @@ class Express:
         self._slippage = slippage_bps
         self._share: Instrument = lane.history.instrument
 
-    def take(self, room: Decimal) -> RoundTrip | None:
+    def take(self, room: Decimal, now: datetime) -> RoundTrip | None:
         """The trip that begins with the decision due now, if it is a usual one.
 
         The lane then stands behind it, and the book has it. `room` is the most the position may be
         down without a look at the daily loss, in rupees.
         """
         lane, track, hours, row = self._lane, self._track, self._lane.hours, self._lane.due_row
-        if hours is None or row + 1 >= hours.rows.stop or (vote := lane.entry_due()) is None:
+        if hours is None or row + 1 >= hours.rows.stop or (vote := lane.entry_due(now)) is None:
             return None
         atr = lane.engine.atr()
         side, price = Side(vote.decision.value), track.close(row)
@@ -106,19 +105,21 @@ class Express:
 
     def _way_out(self, position: Position, row: int, hours: Hours) -> _Way | None:
         """From the candle of the fill on; None where the day ends before it is sold."""
-        lane, track, rules, share = self._lane, self._track, self._rules.exits, self._share
+        track, rules, share = self._track, self._rules.exits, self._share
+        tick = share.tick_size
         before, leaving = track.open(row), position.side.opposite
         while row < hours.rows.stop:
-            candle = track.candle(row)
-            touched = exit_in_candle(position, candle, rules, share.tick_size)
-            position = position.improved_within(candle.low, candle.high)
+            low, high = track.range(row)
+            touched = exit_within(position, low, high, rules, tick)
+            position = position.improved_within(low, high)
             if touched is not None:
                 reason, level = touched
-                reached = level_price(level, candle, before)
+                reached = level_price(level, track.candle(row), before)
                 price = taker_price(reached, leaving, share, slippage_bps=self._slippage)
                 return _Way(position, reason, row, row, price, level)
-            at_close = exit_at_price(position, candle.close, rules, share.tick_size)
-            if at_close is None and track.close_of(row) >= hours.square_off_at:
+            before = track.close(row)
+            at_close = exit_at_price(position, before, rules, tick)
+            if at_close is None and row >= hours.square_off_row:
                 at_close = ExitReason.SQUARE_OFF
             if at_close is not None:
                 if row + 1 >= hours.rows.stop:
@@ -126,9 +127,10 @@ class Express:
                 begins = track.open(row + 1)
                 price = taker_price(begins, leaving, share, slippage_bps=self._slippage)
                 return _Way(position, at_close, row, row + 1, price, None)
-            following = lane.exit_row(position, row + 1)
-            position = track.seen(position, track.end(row), track.end(following - 1))
-            row, before = following, track.close(following - 1)
+            begin = row + 1
+            row, best = track.touch_from(position, begin, max(begin, hours.square_off_row))
+            position = position.improved_by(best)
+            before = track.close(row - 1)
         return None
 
     def _left(self, way: _Way, paid: Decimal) -> TradeRecord:

@@ -12,7 +12,7 @@ from hftray.backtest.history import SymbolHistory
 from hftray.backtest.interpreter import Interpreter
 from hftray.backtest.outcome import Outcome
 from hftray.backtest.tape import Tape
-from hftray.backtest.timeline import NEVER, Clock, Hours, when
+from hftray.backtest.timeline import NEVER, Clock, Hours
 from hftray.backtest.track import Track
 from hftray.core.engine import SymbolEngine
 from hftray.core.events import Command, Decision, Vote
@@ -68,7 +68,7 @@ class Lane:
         self.hours: Hours | None = None
         self._clock: Clock | None = None
         self._decision: Vote | None = None  # of the candle at `due_row`, while flat
-        self._lively = self.track.first_rows(self._chances[0])
+        self.lively = self.track.lively_days(self._chances[0])
         self.doubted = False  # whether no candle of the day may be skipped
         self._own: int | None = None  # the row that the present moment brings
         self.row = self.due_row = 0
@@ -83,7 +83,7 @@ class Lane:
         self.doubted = day in self._reel.doubted
         if self.hours is not None:
             self.row = self.hours.rows.start
-            if self.doubted or self.row in self._lively:
+            if day in self.lively:
                 self.look_ahead(0)
 
     def session(self, moment: int) -> TradingSession | None:
@@ -156,21 +156,14 @@ class Lane:
 
     # Whole trips (`backtest.express`)
 
-    def entry_due(self) -> Vote | None:
+    def entry_due(self, now: datetime) -> Vote | None:
         """The vote due now, of which the engine would make an entry; it stands on its candle."""
         vote, hours, row = self._decision, self.hours, self.due_row
         if hours is None or vote is None or self.active:
             return None
         self._player.open(hours.session)
         self._tape.wind_to(self.track.end(row))
-        return None if self.engine.entry_obstacle(vote, when(self.due)) else vote
-
-    def exit_row(self, position: Position, row: int) -> int:
-        """The first row from `row` on that could end the position, by price or by time."""
-        hours = self.hours
-        assert hours is not None  # a position is held on days with candles
-        over = self.track.row_from(hours, hours.square_off_at)
-        return self.track.touch_from(position, row, max(row, over))
+        return None if self.engine.entry_obstacle(vote, now) else vote
 
     def stand_behind(self, row: int) -> None:
         """Go on after this row; what happened up to it is over and needs no trace here."""
@@ -227,7 +220,7 @@ class Lane:
 
     def _next_exit(self, position: Position, hours: Hours, over: int) -> int:
         last = min(self.track.row_from(hours, over), hours.rows.stop)
-        return self.track.touch_from(position, self.row, last)
+        return self.track.touch_from(position, self.row, last)[0]
 
     def _skip_to(self, row: int) -> None:
         """Pass over candles on which nothing happens; a held position still sees their prices."""

@@ -52,11 +52,15 @@ def play(
     ]
     account = _Account(book, lanes, outcome.trips)
     express = Express(lanes[0], rules, book, slippage_bps) if len(lanes) == 1 else None
-    for day, clock in trading_days([lane.line for lane in lanes]).items():
-        account.open_day(clock)
-        closing = when(clock.closing)
-        _play_day(lanes, account, day, clock, closing, express)
-        outcome.curve.append((closing, book.equity))
+    days, equity = trading_days([lane.line for lane in lanes]), book.equity
+    last = next(reversed(days), None)
+    lively = {last}.union(*(lane.lively for lane in lanes))
+    for day, clock in days.items():
+        if day in lively or not account.may_skip():
+            account.open_day(clock)
+            _play_day(lanes, account, day, clock, express)
+            equity = book.equity
+        outcome.curve.append((clock.closes, equity))
     outcome.candles = sum(len(lane.line.rows) for lane in lanes)
     return outcome
 
@@ -76,9 +80,20 @@ class _Account:
         """Begin a day; all positions are closed."""
         first = when(clock.moments.item(0))
         self._book.open_day(first.date(), first)
+        self._count_opening()
+        self._counted, self._room = self._opened, self._opening
+
+    def may_skip(self) -> bool:
+        """Whether a day on which nothing is decided leaves no trace in the book.
+
+        All positions are closed, and the next day opens as this one would.
+        """
+        self._count_opening()
+        return self._opening > _MARGIN and self._book.state is RiskState.ACTIVE
+
+    def _count_opening(self) -> None:
         if self._opened != (opened := len(self._trips)):
-            self._opened, self._opening = opened, self._book.loss_room
-        self._counted, self._room = opened, self._opening
+            self._opened, self._opening = opened, self._book.loss_room_anew
 
     def _count(self) -> None:
         if len(self._trips) != self._counted:
@@ -92,10 +107,10 @@ class _Account:
                 lane.rest(moment - 1)
             self._book.revalue({lane.engine.symbol: lane.engine.open_pnl() for lane in held})
 
-    def take_trip(self, express: Express) -> datetime | None:
+    def take_trip(self, express: Express, now: datetime) -> datetime | None:
         """When the round trip that begins now was over, if it can be taken whole."""
         self._count()
-        trip = express.take(self._room - _MARGIN)
+        trip = express.take(self._room - _MARGIN, now)
         if trip is None:
             return None
         self._trips.append(trip)
@@ -119,7 +134,6 @@ def _play_day(
     account: _Account,
     day: int,
     clock: Clock,
-    closing: datetime,
     express: Express | None,
 ) -> None:
     for lane in lanes:
@@ -135,7 +149,7 @@ def _play_day(
             break
         moment, now = due, when(due)
         if express is not None and lanes[0].due == moment:
-            if (over := account.take_trip(express)) is not None:
+            if (over := account.take_trip(express, now)) is not None:
                 now = over
             else:
                 lanes[0].play(now)
@@ -143,8 +157,8 @@ def _play_day(
             account.before_entries(moment)
             _play_moment([lane for lane in lanes if lane.due == moment], moment, now)
         close = account.mark(moment, now)
-    _close_day([lane for lane in lanes if lane.active], closing)
-    account.mark(clock.closing, closing)
+    _close_day([lane for lane in lanes if lane.active], clock.closes)
+    account.mark(clock.closing, clock.closes)
 
 
 def _play_moment(lanes: Sequence[Lane], moment: int, now: datetime) -> None:

@@ -39,7 +39,7 @@ def reference(
         players.append(Interpreter(engine, book, slippage_bps=slippage_bps, outcome=outcome))
     for day, clock in trading_days(lines).items():
         _play_day([line.days.get(day) for line in lines], clock, histories, lines, players, book)
-        outcome.curve.append((when(clock.closing), book.equity))
+        outcome.curve.append((clock.closes, book.equity))
     outcome.candles = sum(len(line.rows) for line in lines)
     return outcome
 
@@ -69,7 +69,7 @@ def _play_day(
         for player in players:
             player.enter()
         book.mark({player.engine.symbol: player.engine.open_pnl() for player in players}, now)
-    end = when(clock.closing)
+    end = clock.closes
     for player in players:
         player.see(None, None, end)
     for player in players:

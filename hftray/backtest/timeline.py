@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
+from itertools import pairwise
 from math import ceil, floor
 
 import numpy as np
@@ -34,14 +35,18 @@ class Hours:
     entry_until: int
     square_off_at: int
     rows: range = range(0)
+    square_off_row: int = 0  # the first that closes then or later
 
     @classmethod
     def of(cls, session: TradingSession) -> "Hours":
         """The hours of a session, its rows not known yet."""
-        times = (session.opens, session.entry_until, session.square_off_at)
-        opens, entry_until, square_off_at = (ceil(time.timestamp()) for time in times)
-        closes = floor(session.closes.timestamp())
-        return cls(session, opens, closes, entry_until, square_off_at)
+        return cls(
+            session,
+            opens=ceil(session.opens.timestamp()),
+            closes=floor(session.closes.timestamp()),
+            entry_until=ceil(session.entry_until.timestamp()),
+            square_off_at=ceil(session.square_off_at.timestamp()),
+        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,9 @@ class Timeline:
     @cached_property
     def alone(self) -> dict[int, "Clock"]:
         """The days of this symbol by itself, oldest first."""
-        return {day: Clock.of([(self, hours)]) for day, hours in sorted(self.days.items())}
+        return {
+            day: Clock([(self, hours)], hours.closes) for day, hours in sorted(self.days.items())
+        }
 
 
 def timeline(history: SymbolHistory, seconds: int) -> Timeline:
@@ -77,30 +84,38 @@ def _timeline(history: SymbolHistory, seconds: int) -> Timeline:
     start, times = history.start, history.candles.time
     days = history.candles.day[start:]
     first = np.flatnonzero(np.diff(days, prepend=-1))
-    known = [history.sessions.get(date.fromordinal(day)) for day in days[first].tolist()]
+    ordinals = days[first].tolist()
+    known = [history.sessions.get(date.fromordinal(day)) for day in ordinals]
     bounds = np.append(first, len(days)) + start
     spans = [
-        (session, low, high)
-        for session, low, high in zip(known, bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+        (day, low, high, Hours.of(session))
+        for day, session, (low, high) in zip(
+            ordinals, known, pairwise(bounds.tolist()), strict=True
+        )
         if session is not None
     ]
-    hours = [Hours.of(session) for session, _, _ in spans]
+    hours = [of_day for _, _, _, of_day in spans]
     begins = times.searchsorted([of_day.opens for of_day in hours])
     ends = times.searchsorted([of_day.closes - seconds + 1 for of_day in hours])
     days_played: dict[int, Hours] = {}
     kept: list[NDArray[np.int64]] = []
     count = 0
-    for of_day, (_, low, high), begin, end in zip(
-        hours, spans, begins.tolist(), ends.tolist(), strict=True
+    for (day, low, high, of_day), begin, end in zip(
+        spans, begins.tolist(), ends.tolist(), strict=True
     ):
         of_session = np.arange(max(begin, low), min(end, high))
         if of_session.size:
             of_day.rows = range(count, count + of_session.size)
-            days_played[history.candles.day.item(of_session[0])] = of_day
+            days_played[day] = of_day
             kept.append(of_session)
             count += of_session.size
     rows = np.concatenate(kept) if kept else np.arange(0)
-    return Timeline(rows, times[rows] + seconds, days_played)
+    moments = times[rows] + seconds
+    played = days_played.values()
+    over = moments.searchsorted([of_day.square_off_at for of_day in played]).tolist()
+    for of_day, row in zip(played, over, strict=True):
+        of_day.square_off_row = min(max(row, of_day.rows.start), of_day.rows.stop)
+    return Timeline(rows, moments, days_played)
 
 
 def when(moment: int) -> datetime:
@@ -108,19 +123,23 @@ def when(moment: int) -> datetime:
     return datetime.fromtimestamp(moment, IST)
 
 
-@dataclass(frozen=True, slots=True)
 class Clock:
-    """One trading day's moments, oldest first, and when the last session of it ends."""
+    """One trading day of some symbols; `closing` is when the last session of it ends."""
 
-    moments: Ints
-    closing: int
+    def __init__(self, parts: Sequence[tuple[Timeline, Hours]], closing: int) -> None:
+        self._parts = parts
+        self.closing = closing
 
-    @classmethod
-    def of(cls, parts: Sequence[tuple[Timeline, Hours]]) -> "Clock":
-        """The day of these symbols."""
-        each = [line.moments[hours.rows.start : hours.rows.stop] for line, hours in parts]
-        moments = np.unique(np.concatenate(each)) if len(each) > 1 else each[0]
-        return cls(moments, max(hours.closes for _, hours in parts))
+    @cached_property
+    def closes(self) -> datetime:
+        """`closing` as a time in India."""
+        return when(self.closing)
+
+    @cached_property
+    def moments(self) -> Ints:
+        """The day's moments, oldest first."""
+        each = [line.moments[hours.rows.start : hours.rows.stop] for line, hours in self._parts]
+        return np.unique(np.concatenate(each)) if len(each) > 1 else each[0]
 
     def first_from(self, moment: int) -> int:
         """The first moment not before this one, or NEVER."""
@@ -136,4 +155,7 @@ def trading_days(timelines: Sequence[Timeline]) -> dict[int, Clock]:
     for line in timelines:
         for day, hours in line.days.items():
             parts.setdefault(day, []).append((line, hours))
-    return {day: Clock.of(parts[day]) for day in sorted(parts)}
+    return {
+        day: Clock(parts[day], max(hours.closes for _, hours in parts[day]))
+        for day in sorted(parts)
+    }

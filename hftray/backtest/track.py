@@ -12,6 +12,7 @@ from hftray.backtest.timeline import Hours, timeline
 from hftray.core.candles import Ints
 from hftray.core.exits import first_touch
 from hftray.core.market import Candle
+from hftray.core.orders import Side
 from hftray.core.position import Position
 from hftray.core.rules import TradingRules
 
@@ -44,6 +45,11 @@ class Track:
         """The row's candle."""
         return self.history.candle(self.line.rows.item(row))
 
+    def range(self, row: int) -> tuple[float, float]:
+        """The row's lowest and highest price."""
+        candles, place = self.history.candles, self.line.rows.item(row)
+        return candles.low.item(place), candles.high.item(place)
+
     def open(self, row: int) -> float:
         """The row's first price."""
         return self.history.candles.open.item(self.line.rows.item(row))
@@ -57,26 +63,29 @@ class Track:
         rows = hours.rows
         return rows.start + int(self.line.moments[rows.start : rows.stop].searchsorted(moment))
 
-    def touch_from(self, position: Position, row: int, last: int) -> int:
-        """The first row from `row` on that could end the position; `last` if none before does."""
+    def touch_from(self, position: Position, row: int, last: int) -> tuple[int, float]:
+        """The first row from `row` on that could end the position; `last` if none before does.
+
+        And the position's best price before that row.
+        """
         if row >= last:
-            return row
+            return row, position.best_price
         candles, ends = self.reel.candles, self.reel.ends
         part = slice(ends.item(row) - 1, ends.item(last - 1))
-        place = first_touch(
+        place, best = first_touch(
             position, candles.high[part], candles.low[part], candles.close[part],
             self._exits, self.history.instrument.tick_size,
         )  # fmt: skip
-        return last if place is None else row + place
+        return last if place == part.stop - part.start else row + place, best
 
     def seen(self, position: Position, begin: int, end: int) -> Position:
         """The position after the buffer's candles from one place to another."""
         if begin >= end:
             return position
         candles = self.reel.candles
-        part = slice(begin, end)
-        lowest, highest = float(candles.low[part].min()), float(candles.high[part].max())
-        return position.improved_within(lowest, highest)
+        bought = position.side is Side.BUY
+        prices = (candles.high if bought else candles.low)[begin:end]
+        return position.improved_by(float(prices.max() if bought else prices.min()))
 
     def entry_chances(self, foresight: Foresight) -> tuple[Ints, Ints]:
         """Rows on which an entry is possible, and their places in the foresight."""
@@ -91,8 +100,9 @@ class Track:
         early = self.line.moments[rows] < until[day]
         return rows[early], places[early]
 
-    def first_rows(self, rows: Ints) -> set[int]:
-        """The first rows of the days that these rows belong to."""
-        starts = np.array([hours.rows.start for hours in self.line.days.values()], dtype=np.int64)
-        days = np.searchsorted(starts, rows, side="right") - 1
-        return set(starts[np.unique(days)].tolist())
+    def lively_days(self, chances: Ints) -> set[int]:
+        """The days (ordinals) of these rows, and those on which no candle may be skipped."""
+        starts = [hours.rows.start for hours in self.line.days.values()]
+        places = np.unique(np.searchsorted(starts, chances, side="right") - 1)
+        days = np.array(list(self.line.days), dtype=np.int64)
+        return set(days[places].tolist()) | self.reel.doubted

@@ -57,8 +57,11 @@ def entry_levels(
 
 def trailing_level(position: Position, rules: ExitRules, tick: Decimal) -> Decimal:
     """1 % (by default) behind the best price since entry."""
-    factor = 1 - position.side.sign * rules.trailing_stop_percent / 100
-    return round_to_tick(position.best_price * factor, tick)
+    return round_to_tick(_trailing(position, rules), tick)
+
+
+def _trailing(position: Position, rules: ExitRules) -> float:
+    return position.best_price * (1 - position.side.sign * rules.trailing_stop_percent / 100)
 
 
 def _reached(
@@ -67,9 +70,11 @@ def _reached(
     sign = position.side.sign
     if (worst - float(position.stop_loss)) * sign <= 0:
         return ExitReason.STOP_LOSS, position.stop_loss
-    trailing = trailing_level(position, rules, tick)
-    if (worst - float(trailing)) * sign <= 0:
-        return ExitReason.TRAILING_STOP, trailing
+    # Rounding moves the level by half a tick, so mostly it need not be rounded to tell.
+    if (worst - _trailing(position, rules)) * sign <= float(tick):
+        trailing = trailing_level(position, rules, tick)
+        if (worst - float(trailing)) * sign <= 0:
+            return ExitReason.TRAILING_STOP, trailing
     if (best - float(position.take_profit)) * sign >= 0:
         return ExitReason.TAKE_PROFIT, position.take_profit
     return None
@@ -92,28 +97,39 @@ def exit_in_candle(
     price came before its worst is not known. A candle that closes beyond a trailing stop raised
     by its own best price is caught by `exit_at_price` on the close.
     """
-    bought = position.side is Side.BUY
-    worst, best = (candle.low, candle.high) if bought else (candle.high, candle.low)
-    return _reached(position, worst, best, rules, tick)
+    return exit_within(position, candle.low, candle.high, rules, tick)
+
+
+def exit_within(
+    position: Position, low: float, high: float, rules: ExitRules, tick: Decimal
+) -> tuple[ExitReason, Decimal] | None:
+    """`exit_in_candle` of a closed candle between these prices."""
+    if position.side is Side.BUY:
+        return _reached(position, low, high, rules, tick)
+    return _reached(position, high, low, rules, tick)
 
 
 def first_touch(
     position: Position, high: Floats, low: Floats, close: Floats, rules: ExitRules, tick: Decimal
-) -> int | None:
-    """The place of the first of these closed candles that could end the position, None for none.
+) -> tuple[int, float]:
+    """The place of the first of these closed candles that could end the position.
 
-    It may name a candle that does not, but never passes over one that does: what happens on it,
+    Their number where none could; and the position's best price before that candle. It may name a
+    candle that does not end it, but never passes over one that does: what happens on it,
     `exit_in_candle` and `exit_at_price` decide. Where the position is short, all is mirrored.
     """
     sign = position.side.sign
     best, worst = (high, low) if sign > 0 else (-low, -high)
-    seen = np.empty(len(best) + 1)
+    count = len(best)
+    seen = np.empty(count + 1)
     seen[0], seen[1:] = position.best_price * sign, best
     np.maximum.accumulate(seen, out=seen)
     trailing = seen * (1 - sign * rules.trailing_stop_percent / 100)
     trailing += float(tick) * _SLACK_TICKS
     touched = worst <= np.maximum(trailing[:-1], float(position.stop_loss) * sign)
-    touched |= close * sign <= trailing[1:]
+    touched |= (close if sign > 0 else -close) <= trailing[1:]
     touched |= best >= float(position.take_profit) * sign
-    place = int(touched.argmax()) if len(touched) else 0
-    return place if len(touched) and touched[place] else None
+    place = int(touched.argmax()) if count else 0
+    if count and not touched[place]:
+        place = count
+    return place, seen.item(place) * sign

@@ -5,6 +5,7 @@ that passed through an indicator keeps the value a person sees.
 """
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from math import floor
 
 PAISA = Decimal("0.01")
 HUNDRED = Decimal(100)
@@ -12,6 +13,7 @@ ZERO = Decimal(0)
 
 # Float arithmetic on prices leaves noise near 1e-12; rounding up or down must not act on it.
 _NOISE_DIGITS = 8
+_CLEAR, _CLEAR_TICK, _CLEAR_STEPS = 1e-6, 0.01, 1e8
 
 
 def rupees(amount: Decimal | float) -> Decimal:
@@ -65,5 +67,24 @@ def round_up_to_tick(price: Decimal | float, tick: Decimal) -> Decimal:
 
 def _on_tick(price: Decimal | float, tick: Decimal, rounding: str) -> Decimal:
     if isinstance(price, float):
+        if (steps := _clear_steps(price, float(tick), rounding)) is not None:
+            return steps * tick
         price = round(price, _NOISE_DIGITS)
     return (rupees(price) / tick).to_integral_value(rounding) * tick
+
+
+def _clear_steps(price: float, tick: float, rounding: str) -> int | None:
+    """How many ticks the price makes, where neither noise nor float arithmetic could tell it apart.
+
+    Both together move a price by less than a millionth of such a tick.
+    """
+    steps = price / tick
+    if not (tick >= _CLEAR_TICK and -_CLEAR_STEPS < steps < _CLEAR_STEPS):
+        return None
+    below = floor(steps)
+    over = steps - below
+    if rounding == ROUND_HALF_UP:
+        return None if -_CLEAR < over - 0.5 < _CLEAR else below + (over > 0.5)
+    if not _CLEAR < over < 1 - _CLEAR:
+        return None
+    return below if rounding == ROUND_FLOOR else below + 1

@@ -245,6 +245,11 @@ class RiskBook:
         """Rupees that closed trades leave of the day's loss limit; open positions not counted."""
         return self._check.daily_loss_limit - (self._day.opening - self._account.capital)
 
+    @property
+    def loss_room_anew(self) -> Decimal:
+        """`loss_room` of a day that would open now."""
+        return self._check.loss_limit_of(self._account.capital)
+
     def view(self) -> RiskView:
         """The book at this moment."""
         return self._check.view()

@@ -82,17 +82,20 @@ class Account:
     @property
     def deployed(self) -> Decimal:
         """Rupees in open positions, at entry prices."""
-        return sum((holding.deployed for holding in self.holdings.values()), ZERO)
+        held = self.holdings
+        return sum((holding.deployed for holding in held.values()), ZERO) if held else ZERO
 
     @property
     def reserved(self) -> Decimal:
         """Rupees set aside for entries under way."""
-        return sum((trade.reserved for trade in self.pending.values()), ZERO)
+        working = self.pending
+        return sum((trade.reserved for trade in working.values()), ZERO) if working else ZERO
 
     @property
     def open_pnl(self) -> Decimal:
         """Open P&L of all positions, less the entry charges paid for them."""
-        return sum((holding.open_pnl for holding in self.holdings.values()), ZERO)
+        held = self.holdings
+        return sum((holding.open_pnl for holding in held.values()), ZERO) if held else ZERO
 
     @property
     def equity(self) -> Decimal:

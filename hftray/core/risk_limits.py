@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import isfinite
 
-from hftray.core.money import ZERO, paisa, percent_of
+from hftray.core.money import ZERO, paisa_of
 from hftray.core.orders import Leg, OrderIntent
 from hftray.core.risk_account import Account
 from hftray.core.risk_day import RiskDay
@@ -45,7 +45,11 @@ class LimitCheck:
     @property
     def daily_loss_limit(self) -> Decimal:
         """The loss that ends the day's entries, in rupees."""
-        return paisa(percent_of(self.day.opening, self.limits.max_daily_loss_percent))
+        return self.loss_limit_of(self.day.opening)
+
+    def loss_limit_of(self, opening: Decimal) -> Decimal:
+        """`daily_loss_limit` of a day that opens with this capital."""
+        return paisa_of(opening, self.limits.max_daily_loss_percent)
 
     def loss_refusal(self) -> str | None:
         """The daily loss has reached its limit."""

@@ -14,6 +14,8 @@ matter; an array is never `False` itself and goes on.
 
 from typing import Any
 
+from hftray.strategies.rough import parts
+
 Value = Any
 """A float, or an array of floats."""
 
@@ -33,24 +35,20 @@ _INFINITE = float("inf")
 
 def above(a: Value, b: Value) -> Truth:
     """Whether a lies above b by more than rounding."""
-    apart = a > b
-    if apart is False:
-        return False
-    return apart & (a - b > _HALF_TIE * (abs(a) + abs(b)))
+    return a - b > _HALF_TIE * (abs(a) + abs(b))
 
 
 def crosses_above(a: Pair, b: Pair) -> Truth:
     """Whether a was at or below b on the candle before and is above it now."""
     a_before, a_now = a
     b_before, b_now = b
-    apart = a_now > b_now
-    if apart is False:
+    if isinstance(a_now, float) and isinstance(b_now, float) and not a_now > b_now:
         return False
     size = abs(a_before) + abs(b_before)
     was_not = a_before - b_before <= _HALF_TIE * size
     if was_not is False:
         return False
-    return was_not & (size < _INFINITE) & above(a_now, b_now)
+    return was_not & _finite(size) & above(a_now, b_now)
 
 
 def crosses_below(a: Pair, b: Pair) -> Truth:
@@ -67,8 +65,13 @@ def crosses(a: Pair, b: Pair) -> tuple[Truth, Truth]:
     before, now = a_before - b_before, a_now - b_now
     size = abs(a_before) + abs(b_before)
     slack, slack_now = _HALF_TIE * size, _HALF_TIE * (abs(a_now) + abs(b_now))
-    finite = size < _INFINITE
+    finite = _finite(size)
     return (
         (before <= slack) & finite & (now > slack_now),
         (before >= -slack) & finite & (now < -slack_now),
     )
+
+
+def _finite(size: Value) -> Truth:
+    """However rough it is: what is not known at all leaves the other comparisons in doubt."""
+    return parts(size)[0] < _INFINITE

@@ -110,7 +110,8 @@ class Ensemble:
         """What these votes decide, one for each voter in their order."""
         total = 0.0
         for voter, vote in zip(self.voters, votes, strict=True):
-            total += voter.weight * vote
+            if vote:
+                total += voter.weight * vote
         return self._counted(dict(zip(self._silence, votes, strict=True)), total)
 
     @property
@@ -143,8 +144,11 @@ class Ensemble:
 
     def _heaviest(self, decision: Decision, votes: Mapping[str, int]) -> int | None:
         side = 1 if decision is Decision.BUY else -1
-        agreeing = [voter for voter in self.voters if votes[voter.name] == side]
-        return max(agreeing, key=lambda voter: voter.weight).strategy_id
+        weight, strategy_id = 0.0, None
+        for voter in self.voters:
+            if voter.weight > weight and votes[voter.name] == side:
+                weight, strategy_id = voter.weight, voter.strategy_id
+        return strategy_id
 
     def _ballot(self, voter: Voter) -> tuple[str, float, Rule, Callable[..., Any]]:
         """The voter's name, weight and rule, and what picks its values out of all columns."""

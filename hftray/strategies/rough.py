@@ -33,11 +33,11 @@ class Rough:
         self.doubts = doubts
 
     def __add__(self, other: Any) -> "Rough":
-        value, radius = _parts(other)
+        value, radius = parts(other)
         return Rough(self.value + value, self.radius + radius, self.doubts)
 
     def __sub__(self, other: Any) -> "Rough":
-        value, radius = _parts(other)
+        value, radius = parts(other)
         return Rough(self.value - value, self.radius + radius, self.doubts)
 
     def __rsub__(self, other: Any) -> "Rough":
@@ -74,7 +74,7 @@ class Rough:
         return self._compare(ne, other)
 
     def _compare(self, how: Callable[[Any, Any], Any], other: Any) -> Array:
-        value, radius = _parts(other)
+        value, radius = parts(other)
         radius = self.radius + radius
         if not _exact(radius):
             # Written so that NaN, which no comparison can be sure of, is in doubt.
@@ -86,7 +86,8 @@ class Rough:
         return answer
 
 
-def _parts(other: Any) -> tuple[Any, Radius]:
+def parts(other: Any) -> tuple[Any, Radius]:
+    """The values, and how far they may be off."""
     return (other.value, other.radius) if isinstance(other, Rough) else (other, 0.0)
 
 

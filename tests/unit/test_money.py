@@ -70,3 +70,29 @@ def test_dividing_an_amount_loses_no_paisa(amount, parts):
         taken += portion(total, left, whole) - portion(total, left - part, whole)
         left -= part
     assert taken == total
+
+
+def exactly(price, tick, rounding):
+    return (D(repr(round(price, 8))) / tick).to_integral_value(rounding) * tick
+
+
+@given(
+    st.one_of(
+        st.floats(0, 1e7),
+        st.floats(-100, 100),
+        # On a tick and half-way between two, or so near that only exact arithmetic can tell.
+        st.builds(lambda halves, off: halves * 0.025 + off, st.integers(0, 10**6),
+                  st.sampled_from([0.0, 1e-12, -1e-12, 4e-9, -4e-9, 6e-9, -6e-9, 1e-7, -1e-7])),
+    ),
+    st.sampled_from([D("0.0001"), *TICKS]),
+)  # fmt: skip
+def test_a_float_price_is_rounded_as_its_shortest_decimal_is(price, tick):
+    assert round_to_tick(price, tick) == exactly(price, tick, "ROUND_HALF_UP")
+    assert round_down_to_tick(price, tick) == exactly(price, tick, "ROUND_FLOOR")
+    assert round_up_to_tick(price, tick) == exactly(price, tick, "ROUND_CEILING")
+
+
+@pytest.mark.parametrize("price", [float("nan"), float("inf"), float("-inf")])
+def test_a_price_is_a_number(price):
+    with pytest.raises(ValueError, match="not an amount of money"):
+        round_to_tick(price, TICKS[0])

@@ -279,6 +279,20 @@ def test_the_daily_loss_ends_the_days_entries_and_the_next_day_begins_anew(way):
     assert book.view().opening_capital == 100_000 + outcome.trips[0].exit.pnl
 
 
+def test_a_day_without_a_decision_ends_the_reduction_of_the_day_before(way):
+    days = [DAY + timedelta(days=number) for number in range(4)]
+    rules = TradingRules(risk=RiskLimits(max_daily_loss_percent=D("0.1")))
+    losing = [buys(), bar(2, FLAT), bar(3, "1000 1000 960 960")]
+    calm = [bar(n, "960 961 959 960", 100.0, day) for day in days[1:] for n in (1, 2)]
+    sessions = {day: session(day) for day in days}
+    outcome, book = played(way, history(*losing, *calm, sessions=sessions), rules=rules)
+    assert len(outcome.trips) == 1
+    assert [time.date() for time, _ in outcome.curve] == days
+    view = book.view()
+    assert (view.state, view.since) == (RiskState.ACTIVE, at(10, days[1]))
+    assert view.session_day == days[-1]
+
+
 def test_an_open_loss_that_passes_counts(way):
     """It reaches the limit on one candle, recovers on the next, and still ends the entries."""
     rules = TradingRules(exits=WIDE, risk=RiskLimits(max_daily_loss_percent=D("0.5")))
