@@ -14,6 +14,7 @@ from hftray.core.ledger import EquityMarked, RiskStateChanged, RunInfo, SessionS
 from hftray.core.orders import Leg, Side, TradeStatus
 from hftray.core.position import Position
 from hftray.core.session import IST
+from hftray.core.symbols import exchange_of
 
 MANUAL_RUN = 0
 """`TradeRecord.run_id` of trades recorded by hand: they belong to no run."""
@@ -123,7 +124,6 @@ class ManualTrade:
     quantity: int
     price: Decimal
     timestamp: datetime
-    exchange: str = "NSE"
     status: TradeStatus = TradeStatus.EXECUTED
     strategy_id: int | None = None
     pnl: Decimal | None = None
@@ -136,7 +136,7 @@ class ManualTrade:
             run_id=MANUAL_RUN,
             user_id=self.user_id,
             symbol=self.symbol,
-            exchange=self.exchange,
+            exchange=exchange_of(self.symbol),
             side=self.side,
             leg=Leg.MANUAL,
             requested_quantity=self.quantity,

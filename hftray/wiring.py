@@ -4,7 +4,6 @@ The builders import what they build inside the function: they are sent to actors
 should load only what it needs.
 """
 
-import difflib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from hftray.core.ledger import RunInfo
 from hftray.core.market import Instrument
 from hftray.core.risk import RiskBook
 from hftray.core.session import IST
+from hftray.core.symbols import alternatives
 from hftray.layers import default_file, read_yaml
 from hftray.ports import Ledger
 from hftray.settings import Settings
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from hftray.backtest.runner import Terms
     from hftray.core.charges import ChargeSchedule
     from hftray.storage.catalog import Catalog
-
-
-MOST_NAMED = 60  # symbols in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +93,7 @@ async def plan(settings: Settings, *, any_symbols: bool = False) -> Plan:
     if missing:
         raise ConfigError(
             f"symbols: {', '.join(missing)} not known in mode {mode}; "
-            f"{_alternatives(missing, known)}"
+            f"{alternatives(missing, known)}"
         )
     chosen = {symbol: known[symbol] for symbol in wanted}
     return Plan(settings, chosen, start_day, interval, files)
@@ -112,13 +109,6 @@ async def _market(settings: Settings, start_day: date) -> tuple[Mapping[str, Ins
             raise StopError(f"no list of shares: {error}") from error
     feed = build_feed(settings, start_day)
     return await feed.instruments(), feed.interval
-
-
-def _alternatives(missing: list[str], known: Mapping[str, Instrument]) -> str:
-    if len(known) <= MOST_NAMED:
-        return f"known are {', '.join(sorted(known))}"
-    close = {near for symbol in missing for near in difflib.get_close_matches(symbol, known, 3)}
-    return f"perhaps {', '.join(sorted(close))}" if close else "nothing has a similar name"
 
 
 def build_ledger(database_url: str, directory: Path, max_events: int) -> Ledger:

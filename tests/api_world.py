@@ -35,7 +35,7 @@ from hftray.testing.memory_catalog import MemoryCatalog
 from hftray.testing.memory_ledger import MemoryLedger
 
 D = Decimal
-SYMBOLS = ("RELIANCE", "TCS", "M&M")
+SYMBOLS = ("RELIANCE", "TCS", "M&M", "BSE:RELIANCE")
 DAY = date(2026, 6, 1)
 NOON = datetime(2026, 6, 1, 6, 30, tzinfo=UTC)  # 12:00 in India
 

@@ -1,6 +1,7 @@
 """Candles from files: CSV, CSV.gz and Parquet, one file a symbol, every bad row accounted for.
 
-A file is named for its symbol (`RELIANCE.csv.gz`) and has the columns timestamp (the candle's open,
+A file is named for its symbol (`RELIANCE.csv.gz`; `BSE_RELIANCE.csv` holds BSE:RELIANCE, since not
+every file system takes a colon) and has the columns timestamp (the candle's open,
 ISO 8601; without an offset it is taken for IST), open, high, low, close, volume; others are
 ignored. Rows must be in time order. Lines are counted from 1, a CSV header being line 1; in Parquet
 the first row is row 1.
@@ -23,9 +24,11 @@ from hftray.core.candles import Candles
 from hftray.core.errors import DataError
 from hftray.core.market import Candle, candle_fault
 from hftray.core.session import IST
+from hftray.core.symbols import BSE, BSE_PREFIX, symbol_on
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_BSE_FILE = BSE_PREFIX.replace(":", "_")
 _IST_SECONDS = 19_800  # 5:30 hours ahead of UTC
 _SHOWN = 20  # rejected rows kept with their reason; beyond that they are only counted
 
@@ -72,13 +75,18 @@ def find_candle_files(path: Path) -> dict[str, Path]:
         suffix = next((end for end in SUFFIXES[::-1] if file.name.lower().endswith(end)), None)
         if suffix is None:
             continue
-        symbol = file.name[: -len(suffix)].upper()
+        symbol = _symbol(file.name[: -len(suffix)].upper())
         if symbol in found:
             raise DataError(f"{file}: {symbol} is already in {found[symbol].name}")
         found[symbol] = file
     if not found:
         raise DataError(f"{path}: no candle files ({', '.join(SUFFIXES)})")
     return found
+
+
+def _symbol(name: str) -> str:
+    share = name.removeprefix(_BSE_FILE)
+    return name if share == name else symbol_on(BSE, share)
 
 
 def read_candles(symbol: str, path: Path, *, strict: bool) -> CandleFile:

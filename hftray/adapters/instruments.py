@@ -1,17 +1,19 @@
 """The shares hftray knows without asking a broker, read from `config/instruments.yaml`.
 
 The exchange sets tick sizes by price band and changes the bands now and then, so the table is
-dated. Prices here are rupees.
+dated. A share of NSE is listed on BSE, too, under its name there (`BSE:RELIANCE`), with the same
+derivatives and price steps. Prices here are rupees.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
 from hftray.core.errors import ConfigError
 from hftray.core.market import Instrument
+from hftray.core.symbols import BSE, NSE, exchange_of, symbol_on
 
 _SHARE_KEYS = {"exchange", "derivatives", "base_price", "tick_size"}
 
@@ -36,12 +38,17 @@ class Share:
 
 
 class Listings:
-    """Known shares and the dated tick size table."""
+    """Known shares by symbol, on both exchanges, and the dated tick size table."""
 
     def __init__(
         self, shares: Mapping[str, Share], tick_sizes: list[tuple[date, list[TickBand]]]
     ) -> None:
-        self.shares = dict(shares)
+        on_bse = {
+            twin: replace(share, symbol=twin, exchange=BSE)
+            for name, share in shares.items()
+            if share.exchange == NSE and (twin := symbol_on(BSE, name)) not in shares
+        }
+        self.shares = {**shares, **on_bse}
         self._tick_sizes = sorted(tick_sizes, key=lambda entry: entry[0])
 
     @classmethod
@@ -74,14 +81,14 @@ class Listings:
     def instrument(self, symbol: str, day: date, price: Decimal | None = None) -> Instrument:
         """The share as it trades on that day, its tick size judged at `price` (default: base).
 
-        A symbol that is not listed needs a price and is taken for an NSE share without
-        derivatives; without a price it raises KeyError.
+        A symbol that is not listed needs a price and is taken for a share without derivatives;
+        without a price it raises KeyError.
         """
         share = self.shares.get(symbol)
         if share is None:
             if price is None:
                 raise KeyError(symbol)
-            share = Share(symbol, "NSE", derivatives=False, base_price=price)
+            share = Share(symbol, exchange_of(symbol), derivatives=False, base_price=price)
         tick = share.tick_size or self.tick_size(price or share.base_price, day)
         return Instrument(symbol, share.exchange, tick, share.derivatives)
 
@@ -111,10 +118,16 @@ def _read_share(symbol: str, row: Any) -> Share:
     derivatives = row.get("derivatives", False)
     if not isinstance(derivatives, bool):
         raise ConfigError(f"{where}.derivatives: {derivatives!r} is not true or false")
+    exchange = row.get("exchange", exchange_of(symbol))
+    if exchange != exchange_of(symbol):
+        raise ConfigError(
+            f"{where}.exchange: {exchange!r} does not go with the name; a share is called NAME on "
+            "NSE and BSE:NAME on BSE"
+        )
     tick = row.get("tick_size")
     return Share(
         symbol=symbol,
-        exchange=str(row.get("exchange", "NSE")),
+        exchange=exchange,
         derivatives=derivatives,
         base_price=_rupees(row["base_price"], f"{where}.base_price"),
         tick_size=None if tick is None else _rupees(tick, f"{where}.tick_size"),

@@ -21,6 +21,7 @@ from hftray.core.candles import COLUMNS, CandleBuffer, Candles
 from hftray.core.errors import NotFound
 from hftray.core.market import Candle, Instrument, Tick
 from hftray.core.session import IST, SessionRules, TradingSession
+from hftray.core.symbols import share_name
 from hftray.ports import MarketBatch
 
 # How many sessions a request for history may reach back.
@@ -41,6 +42,7 @@ class _MarketDay:
 class SimulatedFeed:
     """`ports.Feed` of generated prices for every share in the listings.
 
+    A share has the same prices on both exchanges, as arbitrage keeps them together.
     `interval` is the market seconds between two ticks; ticks fall on the candle's start and divide
     it evenly. `rules` only fill the sessions' entry and square-off times.
     """
@@ -64,8 +66,13 @@ class SimulatedFeed:
         self._ticks_per_candle = ticks_per_candle
         self._instruments = {name: listings.instrument(name, start_day) for name in listings.shares}
         self._characters = {
-            name: Character(seed, name, float(share.base_price), self._instruments[name].tick_size)
-            for name, share in listings.shares.items()
+            symbol: Character(
+                seed,
+                share_name(symbol),
+                float(share.base_price),
+                self._instruments[symbol].tick_size,
+            )
+            for symbol, share in listings.shares.items()
         }
         self._session_candles = lru_cache(maxsize=512)(self._aggregate)
         self._symbols: tuple[str, ...] = ()

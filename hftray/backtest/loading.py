@@ -15,6 +15,7 @@ from hftray.core.candles import Candles, Ints
 from hftray.core.errors import NotFound
 from hftray.core.market import Instrument
 from hftray.core.session import IST, TradingSession
+from hftray.core.symbols import alternatives
 from hftray.ports import Feed
 
 
@@ -34,7 +35,7 @@ async def require_symbols(feed: Feed, symbols: Sequence[str]) -> dict[str, Instr
     known = await feed.instruments()
     missing = [symbol for symbol in symbols if symbol not in known]
     if missing:
-        raise NotFound(f"symbol {', '.join(missing)}: known are {', '.join(sorted(known))}")
+        raise NotFound(f"symbol {', '.join(missing)}: {alternatives(missing, known)}")
     return {symbol: known[symbol] for symbol in symbols}
 
 

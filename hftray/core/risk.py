@@ -34,6 +34,7 @@ from hftray.core.risk_switch import RiskSwitch
 from hftray.core.risk_view import RiskState, RiskView
 from hftray.core.rules import ExitRules, RiskLimits
 from hftray.core.sizing import entry_band, position_size
+from hftray.core.symbols import exchange_of
 
 
 class Terms(NamedTuple):
@@ -304,8 +305,7 @@ class RiskBook:
     def _entry_row(self, held: Position, rows: Mapping[str, TradeRecord]) -> TradeRecord:
         if held.reference in rows:
             return rows[held.reference]
-        exchange = self._instruments.get(held.symbol, Instrument(held.symbol)).exchange
-        return entry_of(held, self.run, exchange, self.charges)
+        return entry_of(held, self.run, exchange_of(held.symbol), self.charges)
 
     # Granting
 

@@ -18,7 +18,7 @@ from running_system import RunningSystem, command, environment
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 CHROMIUM = shutil.which("chromium")
-SYMBOLS = "RELIANCE,TCS,ITC,SBIN,INFY"
+SYMBOLS = "RELIANCE,TCS,ITC,SBIN,BSE:INFY"
 STRATEGIES_PAGE = Path(__file__).parents[2] / "docs" / "strategies.md"
 
 
@@ -86,6 +86,15 @@ def test_every_read_answers(system: RunningSystem) -> None:
     assert isinstance(system.get("/api/positions", status="all"), list)
     assert system.get("/api/users/default")["id"] == "default"
     assert "swagger" in system.client.get("/docs").text.lower()
+
+
+def test_a_symbol_on_bse_is_traded_there(system: RunningSystem) -> None:
+    assert system.get("/api/market/BSE:INFY")["symbol"] == "BSE:INFY"
+    assert system.get("/api/engine/signals/BSE:INFY")["symbol"] == "BSE:INFY"
+    [*_, first] = system.wait_for(
+        lambda: system.get("/api/trades", symbol="BSE:INFY"), 180, "a trade on BSE"
+    )
+    assert (first["exchange"], first["leg"]) == ("BSE", "ENTRY")
 
 
 def test_symbol_actors_carry_neither_pandas_nor_sqlalchemy(system: RunningSystem) -> None:

@@ -238,7 +238,7 @@ async def test_recorded_signals_by_symbol_and_time(world: World) -> None:
 
 
 async def test_symbols(world: World) -> None:
-    assert await get(world, "/api/symbols") == ["RELIANCE", "TCS", "M&M"]
+    assert await get(world, "/api/symbols") == ["RELIANCE", "TCS", "M&M", "BSE:RELIANCE"]
 
 
 async def test_market_gives_100_candles(world: World) -> None:
@@ -248,6 +248,13 @@ async def test_market_gives_100_candles(world: World) -> None:
     assert market["indicators"] == {}
     assert (await get(world, "/api/market/M%26M?limit=3"))["symbol"] == "M&M"
     await get(world, "/api/market/NOPE", 404)
+
+
+async def test_a_symbol_of_bse_in_a_path(world: World) -> None:
+    for name in ("BSE:RELIANCE", "BSE%3ARELIANCE"):
+        assert (await get(world, f"/api/market/{name}?limit=3"))["symbol"] == "BSE:RELIANCE"
+        unheard = await get(world, f"/api/engine/signals/{name}", 404)
+        assert "BSE:RELIANCE" in unheard["detail"]
 
 
 async def test_market_indicators_are_warm_and_as_long_as_the_candles(world: World) -> None:

@@ -168,6 +168,15 @@ async def test_record_a_trade_by_hand(world: World) -> None:
     assert (await world.client.get("/api/trades?symbol=TCS")).json() == [made]
 
 
+async def test_a_trade_by_hand_is_on_the_exchange_of_its_symbol(world: World) -> None:
+    made = [
+        (await world.client.post("/api/trades", json=TRADE | {"symbol": symbol})).json()
+        for symbol in ("RELIANCE", "BSE:RELIANCE")
+    ]
+    assert [row["exchange"] for row in made] == ["NSE", "BSE"]
+    assert (await world.client.get("/api/trades?symbol=BSE:RELIANCE")).json() == [made[1]]
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

@@ -2,6 +2,7 @@
 
 import json
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,18 @@ def test_files_are_played_from_their_first_day_to_their_last(tmp_path: Path) -> 
     told = json.loads(done.stdout)
     assert (told["start_date"], told["end_date"]) == ("2025-03-03", "2025-03-06")
     assert told["candles"] == 6 * 75
+
+
+def test_a_share_on_bse_pays_that_exchanges_charges() -> None:
+    nse, bse = (
+        json.loads(run("--symbol", name, "--json", *RANGE).stdout) for name in ("TCS", "BSE:TCS")
+    )
+    assert bse["symbols"] == ["BSE:TCS"]
+    assert {trade["symbol"] for trade in bse["trades"]} == {"BSE:TCS"}
+    sent = [[trade["entry_price"] for trade in told["trades"]] for told in (nse, bse)]
+    assert sent[0] == sent[1]  # the same prices
+    paid = [sum(Decimal(trade["charges"]) for trade in told["trades"]) for told in (nse, bse)]
+    assert paid[0] < paid[1]  # 0.00375 % of turnover there, 0.00307 % here
 
 
 def test_a_report_is_written(tmp_path: Path) -> None:

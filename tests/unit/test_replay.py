@@ -270,3 +270,25 @@ async def test_real_candles_play_to_the_end_without_a_rejected_row():
     assert sum(batch.open for batch in batches) == 54 * 75
     assert sum(not batch.open for batch in batches) == 54
     assert all(len(batch.candles) == 2 for batch in batches if batch.open)
+
+
+async def test_a_file_of_bse_is_named_without_a_colon(tmp_path):
+    write(tmp_path / "BSE_TCS.csv", [row(FRIDAY, 9, 15, 200.0)])
+    write(tmp_path / "TCS.csv", [row(FRIDAY, 9, 15)])
+    write(tmp_path / "BSE.csv", [row(FRIDAY, 9, 15, 300.0)])  # the exchange's own share
+    source = feed(tmp_path)
+    shares = await source.instruments()
+    assert {name: share.exchange for name, share in shares.items()} == {
+        "TCS": "NSE", "BSE:TCS": "BSE", "BSE": "NSE"
+    }  # fmt: skip
+    batch, *_ = await play(source, ["TCS", "BSE:TCS", "BSE"])
+    assert {name: candle.close for name, candle in batch.candles.items()} == {
+        "TCS": 100.0, "BSE:TCS": 200.0, "BSE": 300.0
+    }  # fmt: skip
+    assert {candle.symbol for candle in batch.candles.values()} == set(batch.candles)
+
+
+async def test_a_share_of_bse_that_is_not_listed_is_bses(tmp_path):
+    write(tmp_path / "bse_unheard.csv", [row(FRIDAY, 9, 15)])
+    share = (await feed(tmp_path).instruments())["BSE:UNHEARD"]
+    assert (share.exchange, share.derivatives) == ("BSE", False)

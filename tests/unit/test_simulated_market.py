@@ -219,3 +219,31 @@ def test_a_wrong_instrument_key_is_named(share, names):
     table = [{"from": date(2020, 1, 1), "bands": [{"up_to": None, "tick": "0.05"}]}]
     with pytest.raises(ConfigError, match=names):
         Listings.from_mapping({"tick_sizes": table, "shares": {"TCS": share}})
+
+
+async def test_a_share_has_the_same_prices_on_bse():
+    source = feed()
+    await source.start(["TCS", "BSE:TCS"], None)
+    batch = await source.poll()
+    nse, bse = batch.ticks["TCS"], batch.ticks["BSE:TCS"]
+    assert (bse.symbol, bse.price, bse.time) == ("BSE:TCS", nse.price, nse.time)
+    twin = (await source.instruments())["BSE:TCS"]
+    assert (twin.symbol, twin.exchange, twin.tick_size) == ("BSE:TCS", "BSE", Decimal("0.10"))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "exchange"), [("OLD", "BSE"), ("BSE:OLD", "NSE"), ("OLD", "MCX")]
+)
+def test_a_listing_is_called_by_its_exchange(symbol, exchange):
+    data = yaml.safe_load((CONFIG / "instruments.yaml").read_text())
+    data["shares"][symbol] = {"exchange": exchange, "base_price": 90}
+    with pytest.raises(ConfigError, match=f"shares.{symbol}.exchange: '{exchange}'.*BSE:NAME"):
+        Listings.from_mapping(data)
+
+
+def test_a_share_of_bse_alone_is_listed_there_alone():
+    data = yaml.safe_load((CONFIG / "instruments.yaml").read_text())
+    data["shares"]["BSE:OLD"] = {"base_price": 90}
+    known = Listings.from_mapping(data)
+    assert known.instrument("BSE:OLD", MONDAY).exchange == "BSE"
+    assert "OLD" not in known.shares

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from hftray.adapters.groww.master import BSE_PREFIX, symbol_of
 from hftray.core.errors import OrderRejected
 from hftray.core.market import Instrument
+from hftray.core.symbols import share_name, symbol_on
 
 
 class Listed:
@@ -25,8 +25,8 @@ class Listed:
 
     def at_groww(self, symbol: str) -> tuple[str, str]:
         """Exchange and trading symbol of a share of ours. OrderRejected."""
-        return self.instrument(symbol).exchange, symbol.removeprefix(BSE_PREFIX)
+        return self.instrument(symbol).exchange, share_name(symbol)
 
     def ours(self, exchange: str, trading_symbol: str) -> str:
         """Our name of a listing, whether we trade it or not."""
-        return symbol_of(exchange, trading_symbol)
+        return symbol_on(exchange, trading_symbol)

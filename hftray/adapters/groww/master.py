@@ -12,12 +12,12 @@ from decimal import Decimal, InvalidOperation
 
 from hftray.adapters.groww.errors import UnreadableReply
 from hftray.core.market import Instrument
+from hftray.core.symbols import BSE, NSE, symbol_on
 from hftray.observe import logger
 
 log = logger("groww.master")
 
-EXCHANGES = ("NSE", "BSE")
-BSE_PREFIX = "BSE:"
+EXCHANGES = (NSE, BSE)
 _NEEDED = {"exchange", "exchange_token", "trading_symbol", "groww_symbol", "segment", "tick_size"}
 _DERIVATIVES = "FNO"
 _INDEX = "IDX"
@@ -86,11 +86,6 @@ class Master:
     left_out: int = 0
 
 
-def symbol_of(exchange: str, trading_symbol: str) -> str:
-    """Our name of a share: its trading symbol, on BSE with a prefix (`BSE:RELIANCE`)."""
-    return f"{BSE_PREFIX}{trading_symbol}" if exchange == "BSE" else trading_symbol
-
-
 def read_master(lines: Iterable[str], day: date) -> Master:
     """The list from the lines of its file. UnreadableReply when it is no instrument list."""
     rows = csv.reader(lines)
@@ -134,7 +129,7 @@ def _listing(row: Mapping[str, str]) -> Listing | None:
         return None
     lot, freeze = _decimal(row.get("lot_size")), _decimal(row.get("freeze_quantity"))
     return Listing(
-        symbol=symbol_of(exchange, symbol),
+        symbol=symbol_on(exchange, symbol),
         exchange=exchange,
         trading_symbol=symbol,
         groww_symbol=row["groww_symbol"] or f"{exchange}-{symbol}",
