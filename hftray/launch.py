@@ -148,6 +148,19 @@ def database(settings: Settings, say: Progress) -> Iterator[str]:
         yield url
 
 
+@contextlib.contextmanager
+def reachable_database(settings: Settings) -> Iterator[str]:
+    """The URL of the database, that of a running system included, which goes on afterwards."""
+    from hftray.storage import embedded
+
+    data_dir = settings.storage.data_dir
+    if settings.storage.database_url is None and is_locked(data_dir):
+        yield embedded.start(data_dir).url
+        return
+    with database(settings, lambda _: None) as url:
+        yield url
+
+
 class System:
     """Database, Ray, actors and API, started in this order and stopped in the reverse one."""
 

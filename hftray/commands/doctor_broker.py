@@ -25,10 +25,8 @@ ADDRESS = (
 )
 
 
-async def broker(
-    settings: Settings, user_id: str, database_url: str, now: datetime
-) -> AsyncIterator[Finding]:
-    """Everything that asks Groww, with the keys of that user."""
+async def broker(settings: Settings, user_id: str, database_url: str) -> AsyncIterator[Finding]:
+    """Everything that asks Groww, with the keys of that user; nothing of it can place an order."""
     from hftray.groww_venue import credentials_of, looking_source
 
     try:
@@ -38,6 +36,7 @@ async def broker(
         return
     source = await looking_source(settings, database_url, user_id)
     try:
+        now = await source.market_time()
         account = await _account(source)
         yield account
         if account.health is Health.FAILING:

@@ -15,6 +15,7 @@ from hftray.settings import Settings
 
 MEGABYTE = 1_000_000
 LEAST_DISK, LITTLE_DISK = 200 * MEGABYTE, 2_000 * MEGABYTE
+NO_PLACE = "give this user a directory it may write (--data-dir)"
 SLOW_COMMIT = 0.1  # seconds; every order waits for one
 SOON = timedelta(days=30)
 # A symbol actor takes about 64 MB of its own, the rest of the system about 1.5 GB
@@ -33,8 +34,11 @@ def machine(settings: Settings, today: date) -> Iterator[Finding]:
 def disk(data_dir: Path) -> Finding:
     """Room, and how long a commit takes that survives a power cut."""
     subject = "disk"
-    data_dir.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(data_dir).free
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(data_dir).free
+    except OSError as error:
+        return failing(subject, str(error), NO_PLACE)
     if free < LEAST_DISK:
         detail = f"{data_dir}: {free // MEGABYTE} MB free"
         return failing(subject, detail, "make room: the journal must not fill the disk")
@@ -42,7 +46,7 @@ def disk(data_dir: Path) -> Finding:
     try:
         seconds = _commit(probe)
     except sqlite3.Error as error:
-        return failing(subject, f"{data_dir}: {error}", "give this user a directory it may write")
+        return failing(subject, f"{data_dir}: {error}", NO_PLACE)
     finally:
         probe.unlink(missing_ok=True)
     detail = (

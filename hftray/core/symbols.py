@@ -1,4 +1,4 @@
-"""How shares are called: by their name on NSE, with a prefix on BSE (`RELIANCE`, `BSE:RELIANCE`)."""
+"""How shares are called: by name on NSE, with a prefix on BSE (`RELIANCE`, `BSE:RELIANCE`)."""
 
 import difflib
 from collections.abc import Collection, Sequence
