@@ -19,10 +19,7 @@ from hftray.testing.groww.limits import Category, RateLimits, Window
 from hftray.testing.groww.loopback import LoopbackGroww
 from hftray.testing.groww.market import Market
 
-SYMBOLS = (
-    "RELIANCE", "TCS", "HDFCBANK", "INFY", "ICICIBANK",
-    "HINDUNILVR", "SBIN", "BHARTIARTL", "KOTAKBANK", "ITC",
-)  # fmt: skip
+SYMBOLS = ("RELIANCE", "TCS", "HDFCBANK", "INFY", "ITC")
 DAY = date(2026, 9, 16)
 """A Wednesday, after the closing auction began: shares with derivatives trade to 15:15."""
 WARM_UP = timedelta(days=14)
