@@ -14,7 +14,7 @@ import psutil
 import ray
 from system import started
 
-from hftray.actors import handles
+from hftray.actors import handles, ray_calls
 
 
 class Bare:
@@ -54,12 +54,12 @@ def main() -> None:
         }
         bare = [ray.remote(num_cpus=0)(Bare).remote() for _ in range(3)]
         floor = statistics.median(unique_mb(ray.get(actor.pid.remote())) for actor in bare)
-        symbols = [unique_mb(pids[handles.symbol_actor(s)]) for s in plan.instruments]
+        symbols = [unique_mb(pids[ray_calls.symbol_actor(s)]) for s in plan.instruments]
         print(f"bare actor with numpy        {floor:7.1f} MB unique (median of {len(bare)})")
         print(f"symbol actor                 {statistics.median(symbols):7.1f} MB unique "
               f"(median of {len(symbols)})")  # fmt: skip
         print(f"more than bare               {statistics.median(symbols) - floor:7.1f} MB")
-        for name in (handles.ENGINE, handles.RISK, handles.PERSISTENCE, handles.BROKER):
+        for name in (ray_calls.ENGINE, ray_calls.RISK, ray_calls.PERSISTENCE, ray_calls.BROKER):
             print(f"{name:<28} {unique_mb(pids[name]):7.1f} MB unique")
 
 

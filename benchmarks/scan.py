@@ -14,7 +14,7 @@ import ray
 from system import paired, started
 
 from hftray import venues
-from hftray.actors import handles
+from hftray.actors import handles, ray_calls
 from hftray.actors.outbox import Outbox
 from hftray.actors.scan import Scanner
 
@@ -39,7 +39,7 @@ def main() -> None:
             feed=feed,
             broker=handles.BrokerHandle(),
             risk=handles.RiskHandle(),
-            symbols={s: handles.SymbolHandle(handles.symbol_actor(s)) for s in names},
+            symbols={s: handles.SymbolHandle(ray_calls.symbol_actor(s)) for s in names},
             outbox=Outbox(ledger, run.run_id, settings.engine.equity_interval),
             history=settings.signals.candle_buffer,
             timeout=settings.engine.scan_timeout,

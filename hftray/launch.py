@@ -262,14 +262,14 @@ class System:
         serve.run(api_application(plan), name=SERVE_APP, route_prefix="/")
 
     def _remove_actors(self) -> None:
-        from hftray.actors import handles
+        from hftray.actors import handles, ray_calls
 
         self.say("stopping the engine")
-        if handles.ENGINE in handles.living():
+        if ray_calls.ENGINE in ray_calls.living():
             with contextlib.suppress(RetryError, UnknownOutcome):
                 asyncio.run(handles.EngineHandle().stop())
-        for name in handles.living():
-            handles.kill(name)
+        for name in ray_calls.living():
+            ray_calls.kill(name)
 
 
 @contextlib.contextmanager

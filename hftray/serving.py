@@ -5,7 +5,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hftray import __version__, observe
-from hftray.actors import handles
+from hftray.actors import handles, ray_calls
 from hftray.layers import load
 from hftray.strategies.plugins import load_plugins
 from hftray.wiring import (
@@ -71,7 +71,7 @@ class StandaloneReplica(ApiReplica):
             supervision.watch(data_dir)
         await prepare_database(settings, url)
         chosen = replace(await plan(settings), database_url=url)
-        if handles.ENGINE not in handles.living():
+        if ray_calls.ENGINE not in ray_calls.living():
             await start_actors(chosen)
             await handles.EngineHandle().start()
         await super().__init__(chosen)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hftray import groww_venue
-from hftray.actors import handles
+from hftray.actors import handles, ray_calls
 from hftray.actors.broker import BrokerShell
 from hftray.actors.engine import EngineActor
 from hftray.actors.loop import EngineOptions
@@ -202,7 +202,7 @@ def engine_options(chosen: Plan, interval: float) -> EngineOptions:
 
 def require_free_cluster() -> None:
     """StopError when hftray's actors already live on the connected cluster."""
-    there = handles.living()
+    there = ray_calls.living()
     if there:
         raise StopError(f"hftray already runs on this Ray cluster (actors {', '.join(there)})")
 
@@ -218,26 +218,26 @@ async def start_actors(chosen: Plan, build_broker: BuildBroker = build_broker) -
     capital, identity = await read_account(settings, chosen.database_url)
     journal, limit = record_directory(settings, identity), settings.storage.journal_max_events
     record = partial(build_ledger, chosen.database_url, journal, limit)
-    handles.create(handles.PERSISTENCE, PersistenceShell, record)
+    ray_calls.create(ray_calls.PERSISTENCE, PersistenceShell, record)
     run = await ledger.open_run(chosen.mode, chosen.source, settings.storage.user_id, capital)
     await require_symbols_of_positions(chosen, ledger, run)
     book = partial(build_book, settings, chosen.instruments)
     heartbeat = settings.engine.heartbeat_timeout
-    handles.create(handles.RISK, RiskShell, run, book, ledger, heartbeat_timeout=heartbeat)
+    ray_calls.create(ray_calls.RISK, RiskShell, run, book, ledger, heartbeat_timeout=heartbeat)
     books = book_name(chosen, identity)
     venue = partial(
         venue_of_run, build_broker, settings, chosen.instruments, books, chosen.database_url
     )
-    handles.create(handles.BROKER, BrokerShell, venue, run, ledger)
+    ray_calls.create(ray_calls.BROKER, BrokerShell, venue, run, ledger)
     await require_access(chosen)
     symbols = {}
     for symbol, instrument in chosen.instruments.items():
-        name = handles.symbol_actor(symbol)
+        name = ray_calls.symbol_actor(symbol)
         parts = (instrument, rules, risk, broker, chosen.strategy_files)
-        handles.create(name, SymbolShell, *parts, spread=True)
+        ray_calls.create(name, SymbolShell, *parts, spread=True)
         symbols[symbol] = handles.SymbolHandle(name)
-    handles.create(
-        handles.ENGINE,
+    ray_calls.create(
+        ray_calls.ENGINE,
         EngineActor,
         run,
         rules,

@@ -1,1 +1,1 @@
-"""Thin shells that run the core on Ray; every Ray call is in handles.py."""
+"""Thin shells that run the core on Ray; Ray is called in ray_calls.py and workers.py alone."""

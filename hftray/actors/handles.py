@@ -1,29 +1,32 @@
-"""Every Ray call: names, options, and the ports implemented over actor handles.
+"""The ports implemented over actor handles: what each actor answers, and what a lost call means.
 
 Calls that can place an order or change the book are never retried by Ray: an error may come
 after success, so it surfaces as UnknownOutcome and the caller looks the order up. Reads and
 idempotent appends surface as RetryError.
 """
 
-import asyncio
 import pickle
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
-
-import ray
-from ray.exceptions import RayError, RayTaskError
 
 from hftray.actors.jobs import Job, JobShell
 from hftray.actors.messages import Step, StepReport
-from hftray.core.errors import (
-    HftrayError,
-    LedgerUnavailable,
-    RetryError,
-    UnknownOutcome,
+from hftray.actors.ray_calls import (
+    BACKTESTS,
+    BROKER,
+    CALL_TIMEOUT,
+    ENGINE,
+    PERSISTENCE,
+    RISK,
+    START_TIMEOUT,
+    Named,
+    shared,
+    stream_task,
 )
+from hftray.core.errors import LedgerUnavailable, UnknownOutcome
 from hftray.core.ledger import LedgerEvent, LedgerHealth, RunInfo, RunState
 from hftray.core.market import Candle, Instrument
 from hftray.core.orders import (
@@ -36,102 +39,8 @@ from hftray.core.orders import (
 )
 from hftray.core.position import Position
 from hftray.core.risk_view import RiskView
-from hftray.observe import logger
 from hftray.ports import MarketBatch
 from hftray.ports_source import Quote
-
-log = logger("handles")
-
-NAMESPACE = "hftray"
-ENGINE, RISK, PERSISTENCE, BROKER = "engine", "risk", "persistence", "broker"
-BACKTESTS = "backtests"
-LONG_LIVED = {"lifetime": "detached", "max_restarts": -1, "max_task_retries": 0}
-# Actors whose files lie on the head node's disk, and their neighbours, stay there.
-ON_HEAD = {"resources": {"node:__internal_head__": 0.001}}
-SPREAD = {"num_cpus": 0.1, "scheduling_strategy": "SPREAD"}
-CALL_TIMEOUT = 30.0  # seconds after which the actor called is taken for lost
-START_TIMEOUT = 300.0  # the same while many processes start at once
-
-
-def symbol_actor(symbol: str) -> str:
-    """The actor name of a symbol."""
-    return f"symbol:{symbol}"
-
-
-def symbol_of(name: str) -> str | None:
-    """The symbol of an actor name, None for other actors."""
-    return name.removeprefix("symbol:") if name.startswith("symbol:") else None
-
-
-def create(name: str, shell: type, *args: Any, spread: bool = False, **kwargs: Any) -> None:
-    """Start a named, detached actor, on the head node unless it may be anywhere.
-
-    ValueError when the name is taken.
-    """
-    actor: Any = ray.remote(shell)
-    place = SPREAD if spread else {"num_cpus": 0, **ON_HEAD}
-    options = {"name": name, "namespace": NAMESPACE, **place, **LONG_LIVED}
-    actor.options(**options).remote(*args, **kwargs)
-
-
-def kill(name: str) -> bool:
-    """End a named actor for good; False when there is none."""
-    try:
-        ray.kill(ray.get_actor(name, namespace=NAMESPACE), no_restart=True)
-    except ValueError:
-        return False
-    return True
-
-
-def living() -> list[str]:
-    """Names of hftray's actors on this cluster."""
-    named = ray.util.list_named_actors(all_namespaces=True)
-    return sorted(a["name"] for a in named if a["namespace"] == NAMESPACE)
-
-
-class Named:
-    """A named actor, resolved when first used and again after it died."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self._handle: Any = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _revive, (type(self), self.name)
-
-    async def ask(
-        self,
-        method: str,
-        *args: Any,
-        lost: type[HftrayError] = RetryError,
-        patience: float = CALL_TIMEOUT,
-    ) -> Any:
-        """Call and await; a dead, unreachable or silent actor raises `lost`."""
-        try:
-            if self._handle is None:
-                self._handle = ray.get_actor(self.name, namespace=NAMESPACE)
-        except ValueError as error:
-            raise RetryError(f"actor {self.name} does not exist") from error
-        try:
-            async with asyncio.timeout(patience):
-                return await getattr(self._handle, method).remote(*args)
-        except RayTaskError as error:
-            if isinstance(error.cause, HftrayError):
-                raise error.cause from None  # without Ray's traceback in its message
-            # A fault in the actor's code: what it did before is unknown.
-            log.error("actor failed", actor=self.name, method=method, error=str(error))
-            raise lost(f"{self.name}.{method} failed: {error.cause!r}") from error
-        except RayError as error:
-            self._handle = None
-            raise lost(f"{self.name}.{method}: {type(error).__name__}") from error
-        except TimeoutError as error:
-            raise lost(f"{self.name}.{method}: no answer in {patience:.0f} s") from error
-
-
-def _revive(kind: type[Named], name: str) -> Named:
-    handle = kind.__new__(kind)
-    Named.__init__(handle, name)
-    return handle
 
 
 class LedgerHandle(Named):
@@ -394,86 +303,4 @@ class BacktestsHandle(Named):
 
     def _begin(self) -> None:
         if self._handle is None:
-            actor: Any = ray.remote(JobShell)
-            options = {"name": self.name, "namespace": NAMESPACE, "num_cpus": 0, **ON_HEAD}
-            self._handle = actor.options(**options, **LONG_LIVED, get_if_exists=True).remote(
-                partial(stream_task, self._steps)
-            )
-
-
-async def stream_task(function: Any, *args: Any) -> AsyncGenerator[Any, None]:
-    """Run a generator function on any worker; its items as they come. Closing it ends the task."""
-    task: Any = ray.remote(_each)
-    items = task.options(num_cpus=0, num_returns="streaming").remote(function, *args)
-    try:
-        async for item in items:
-            yield await item
-    except RayTaskError as error:
-        if isinstance(error.cause, HftrayError):
-            raise error.cause from None
-        raise
-    finally:
-        ray.cancel(items)  # nothing happens to one that has ended
-
-
-class Workers:
-    """A callable on every worker of the cluster, made of one class and the same arguments.
-
-    The arguments go to the object store once; what a callable keeps between calls (a cache) is its
-    own. Calls must only compute: those of a worker that died are made again, up to three times.
-    Calls nobody waits for are left to run out: cancelling one that is just ending aborts the whole
-    process (Ray 2.60).
-    """
-
-    def __init__(self, shell: type, count: int | None, *arguments: Any) -> None:
-        """At most `count` calls at a time, or as many as there are cores."""
-        cores = int(ray.cluster_resources().get("CPU", 1))
-        # With all cores in use, another call for each waits already when it is done.
-        self._most = 2 * cores if count is None or count >= cores else count
-        self._shared = [ray.put(argument) for argument in arguments]
-        self._task: Any = ray.remote(num_cpus=1, max_retries=3)(_call_kept)
-        self._shell = shell
-        self._calls: list[Any] = []
-
-    @property
-    def free(self) -> bool:
-        """Whether another call is welcome now."""
-        return len(self._calls) < self._most
-
-    @property
-    def busy(self) -> bool:
-        """Whether any call has not been answered."""
-        return bool(self._calls)
-
-    def submit(self, *arguments: Any) -> None:
-        """Call it on some worker."""
-        self._calls.append(self._task.remote(self._shell, self._shared, *arguments))
-
-    def take(self) -> Any:
-        """The answer to some call, as soon as there is one.
-
-        An HftrayError of the call is raised as it is, RetryError when its workers died.
-        """
-        (ready,), self._calls = ray.wait(self._calls, num_returns=1)
-        try:
-            return ray.get(ready)
-        except RayTaskError as error:
-            if isinstance(error.cause, HftrayError):
-                raise error.cause from None
-            raise
-        except RayError as error:
-            raise RetryError(f"a worker died ({type(error).__name__})") from error
-
-
-def _call_kept(shell: type, shared: list[Any], *arguments: Any) -> Any:
-    return _kept(shell, *shared)(*arguments)
-
-
-@lru_cache(maxsize=1)
-def _kept(shell: type, *shared: Any) -> Any:
-    """One for the process, which outlives its calls."""
-    return shell(*ray.get(list(shared)))
-
-
-def _each(function: Any, *args: Any) -> Iterator[Any]:
-    yield from function(*args)
+            self._handle = shared(self.name, JobShell, partial(stream_task, self._steps))

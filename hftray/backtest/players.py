@@ -50,7 +50,7 @@ class Player:
 
 
 class Players(Protocol):
-    """Workers that each hold a Player; `handles.Workers` on a cluster, `Alone` without one."""
+    """Workers that each hold a Player; `actors.workers` on a cluster, `Alone` without one."""
 
     @property
     def free(self) -> bool:

@@ -125,7 +125,7 @@ def players(ground: Ground, count: int | None, address: str | None) -> Iterator[
     if count == 1 and address is None:
         yield Alone(ground)
         return
-    from hftray.actors.handles import Workers
+    from hftray.actors.workers import Workers
 
     with ray_cluster(address, count):
         yield Workers(Player, count, ground)

@@ -14,7 +14,7 @@ import pytest
 import ray
 from sweep_world import ground, write_candles
 
-from hftray.actors.handles import Workers
+from hftray.actors.workers import Workers
 from hftray.backtest.players import Alone, Player, Players, explore
 from hftray.backtest.search import Method, Search
 from hftray.backtest.sweep import Ground, Result, ranked
