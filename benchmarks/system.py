@@ -9,13 +9,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-from hftray import launch, wiring
+from hftray import launch
 from hftray.core.ledger import RunInfo
 from hftray.layers import load
+from hftray.planning import Plan
 
 
 @contextlib.contextmanager
-def started(*, serve_api: bool = False, symbols: int = 10) -> Iterator[tuple[wiring.Plan, RunInfo]]:
+def started(*, serve_api: bool = False, symbols: int = 10) -> Iterator[tuple[Plan, RunInfo]]:
     """Everything of `hftray up` on a directory of its own, stopped at the end."""
     with tempfile.TemporaryDirectory(prefix="hftray-bench-", ignore_cleanup_errors=True) as data:
         chosen = load(environment={}).settings.symbols[:symbols]

@@ -28,8 +28,8 @@ from hftray.settings import Settings
 if TYPE_CHECKING:
     from hftray.actors.handles import EngineHandle
     from hftray.core.ledger import RunInfo
+    from hftray.planning import Plan
     from hftray.venues import BuildBroker
-    from hftray.wiring import Plan
 
 Progress = Callable[[str], None]
 
@@ -197,12 +197,12 @@ class System:
 
     def prepare(self, *, serve_api: bool) -> "tuple[Plan, RunInfo]":
         """Bring everything up without scanning."""
-        from hftray import venues, wiring
+        from hftray import planning, venues, wiring
         from hftray.actors import handles
 
         settings = self._settings
         self.say("reading market data")
-        plan = asyncio.run(wiring.plan(settings, any_symbols=self._any_symbols))
+        plan = asyncio.run(planning.plan(settings, any_symbols=self._any_symbols))
         url = self._undo.enter_context(database(settings, self._tell))
         plan = replace(plan, database_url=url)
         self.dashboard = self._connect_ray()

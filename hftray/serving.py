@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING, Any
 from hftray import __version__, observe
 from hftray.actors import handles, ray_calls
 from hftray.layers import load
+from hftray.planning import Plan, plan
 from hftray.strategies.plugins import load_plugins
-from hftray.wiring import (
-    Plan,
-    backtest_terms,
-    build_catalog,
-    plan,
-    prepare_database,
-    start_actors,
-)
+from hftray.wiring import backtest_terms, build_catalog, prepare_database, start_actors
 
 if TYPE_CHECKING:
     from ray.serve import Application

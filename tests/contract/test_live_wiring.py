@@ -15,7 +15,7 @@ import pytest
 from loopback_world import FRIDAY, MONDAY, flat_day
 from sqlalchemy import text
 
-from hftray import wiring
+from hftray import planning, wiring
 from hftray.actors.broker import BrokerShell
 from hftray.actors.handles import SourceHandle
 from hftray.adapters.groww.broker import GrowwBroker
@@ -89,7 +89,7 @@ async def stored(groww: LoopbackGroww, database_url: str, tmp_path: Path) -> str
 
 @asynccontextmanager
 async def venue(settings: Settings, url: str, run: RunInfo) -> AsyncIterator[Venue]:
-    plan = await wiring.plan(settings)
+    plan = await planning.plan(settings)
     opened = await venue_of_run(build_broker, settings, plan.instruments, "books", url, run)
     try:
         yield opened
@@ -132,7 +132,7 @@ async def test_without_keys_it_is_told_what_to_set(groww, tmp_path, stored):
 
 async def test_an_engine_that_changes_the_user_trades_with_that_users_keys(groww, tmp_path, stored):
     settings = settings_of(groww, tmp_path, **WRONG)
-    plan = await wiring.plan(settings)
+    plan = await planning.plan(settings)
     build = partial(venue_of_run, build_broker, settings, plan.instruments, "books", stored)
     shell = BrokerShell(build, run_of("default"), MemoryLedger([]))
     with pytest.raises(AccessDenied):
@@ -160,7 +160,7 @@ async def test_the_venue_of_a_mode(groww, tmp_path, mode, kind):
 
 async def test_nothing_shows_a_secret(groww, tmp_path):
     settings = settings_of(groww, tmp_path, GROWW_TOTP_SECRET="JBSWY3DPEHPK3PXP")
-    plan = await wiring.plan(settings)
+    plan = await planning.plan(settings)
     async with venue(settings, "", run_of("default")) as opened:
         shown = (
             f"{settings!r} {plan!r} {opened!r} {opened.broker!r} {opened.source!r} {plan.source}"
@@ -172,7 +172,7 @@ async def test_nothing_shows_a_secret(groww, tmp_path):
 
 async def test_a_live_plan_has_the_markets_pace_and_groww_as_its_source(groww, tmp_path):
     changes = {"HFTRAY_ENGINE__SCAN_INTERVAL": "3", "HFTRAY_ENGINE__CLOSED_INTERVAL": "40"}
-    plan = await wiring.plan(settings_of(groww, tmp_path, **changes))
+    plan = await planning.plan(settings_of(groww, tmp_path, **changes))
     options = wiring.engine_options(plan, plan.feed_interval)
     assert (plan.feed_interval, options.interval, options.closed_interval) == (3, 3, 40)
     assert options.source == f"{groww.api} 5 min"
@@ -220,14 +220,14 @@ async def test_symbols_that_groww_does_not_have(groww, tmp_path):
     settings = settings_of(groww, tmp_path, HFTRAY_SYMBOLS="RELIANCE,BSE:RELIANC")
     told = r"symbols: BSE:RELIANC not known in mode live; known are RELIANCE, and .* BSE:NAME"
     with pytest.raises(ConfigError, match=told):
-        await wiring.plan(settings)
+        await planning.plan(settings)
 
 
 async def test_a_list_of_shares_that_cannot_be_had(groww, tmp_path):
     nowhere = "http://127.0.0.1:9/instrument.csv"
     settings = settings_of(groww, tmp_path, HFTRAY_GROWW__INSTRUMENTS_URL=nowhere)
     with pytest.raises(StopError, match="no list of shares: "):
-        await wiring.plan(settings)
+        await planning.plan(settings)
 
 
 @pytest.mark.parametrize("mode", ["paper", "live"])
@@ -257,6 +257,6 @@ async def test_a_start_ends_when_access_is_refused(
         raise answer
 
     monkeypatch.setattr(SourceHandle, "require_access", refused)
-    plan = wiring.Plan(settings_of(groww, tmp_path), {}, date(2026, 11, 23), 1.0)
+    plan = planning.Plan(settings_of(groww, tmp_path), {}, date(2026, 11, 23), 1.0)
     with pytest.raises(raised, match=told):
         await wiring.require_access(plan)
