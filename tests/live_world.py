@@ -15,6 +15,7 @@ from hftray.core.session import IST, SessionRules
 from hftray.exchange_data import exchange_tables
 from hftray.testing.groww.behaviour import Behaviour
 from hftray.testing.groww.clock import Clock, SteppedClock
+from hftray.testing.groww.feed_market import LoopbackFeed
 from hftray.testing.groww.limits import Category, RateLimits, Window
 from hftray.testing.groww.loopback import LoopbackGroww
 from hftray.testing.groww.market import Market
@@ -52,7 +53,10 @@ def write_files(candles: dict[str, Candles], folder: Path) -> Path:
 
 
 class GrowwDay:
-    """A loopback with the candles of a day, its clock just before the day's open."""
+    """A loopback with the candles of a day, its clock just before the day's open.
+
+    `feed` is its live feed, which is there once it is started, as a context manager.
+    """
 
     def __init__(
         self, candles: dict[str, Candles], day: date, clock: Clock | None = None, **behaviour: Any
@@ -60,12 +64,16 @@ class GrowwDay:
         self.opens = datetime.combine(day, time(9, 15), IST)
         self.clock = clock or SteppedClock(self.opens - timedelta(minutes=5))
         chosen = {"fill": "arrival", "slippage_bps": SLIPPAGE, **behaviour}
+        market = Market(candles, self.clock, candle_minutes=5)
+        self.feed = LoopbackFeed(market)
         self.groww = LoopbackGroww(
-            Market(candles, self.clock, candle_minutes=5),
+            market,
             capital=100_000_000,
             behaviour=Behaviour(**chosen),
             limits=roomy_limits(),
+            more=self.feed.routes,
         )
+        self.feed.attach(self.groww.world)
 
     def environment(self) -> dict[str, str]:
         """What a live system needs to trade here, as fast as the test's clock goes."""

@@ -42,7 +42,7 @@ class RunningSystem:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "up.log"
         self.arguments = arguments
-        self._extra = extra
+        self.extra = extra
         self._process: subprocess.Popen[bytes] | None = None
         self.client = httpx.Client(base_url=self.url, timeout=60)
 
@@ -55,7 +55,7 @@ class RunningSystem:
                 cwd=self.directory,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(**self._extra),
+                env=environment(**self.extra),
             )
         marker, printed = "Ctrl-C stops everything.", len(self.output())
         self.wait_for(

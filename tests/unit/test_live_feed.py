@@ -7,7 +7,7 @@ from math import nan
 
 import pytest
 from engine_world import DAY, at
-from live_world import AUGUST, SHARES, Live, candle, day_of
+from live_feed_world import AUGUST, SHARES, Live, candle, day_of
 
 from hftray.core.errors import NotFound, RetryError
 from hftray.core.session import IST
