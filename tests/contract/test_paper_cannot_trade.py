@@ -1,7 +1,7 @@
 """Paper trading cannot place an order: not by what it sends, and not by what it holds.
 
-A busy morning is traded on paper through the venue as it is built for a paper system, connected to a
-Groww on loopback, with every request that leaves this process written down.
+A busy morning is traded on paper through the venue as it is built for a paper system, connected to
+a Groww on loopback, with every request that leaves this process written down.
 """
 
 import asyncio

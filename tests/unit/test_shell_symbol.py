@@ -133,6 +133,18 @@ async def test_flatten_closes_and_bars_entries_until_a_step_comes_without_it(wor
     assert report.signals[-1].action.startswith("entry BUY")
 
 
+async def test_what_an_exit_waits_for_at_the_broker_is_told(world):
+    shell = await holding(world)
+    await world.play(shell, bar(3, FLAT_BAR), flatten="kill")
+    [working] = [r for r in await world.exchange.reports() if not r.status.terminal]
+    locked = replace(working, limit_price=D(950), reason="waits for a buyer")
+    report = await shell.step(Step(at(21), session(), reports=(locked,), flatten="kill"))
+    told = f"exit {locked.reference}: waits for a buyer"
+    assert (report.phase, report.trouble) == ("EXITING", told)
+    report = await world.play(shell, bar(4, FLAT_BAR), flatten="kill")
+    assert (report.phase, report.trouble) == ("FLAT", "")
+
+
 async def test_steps_are_taken_one_after_the_other(world):
     shell = await world.begin(anywhere())
     steps = [Step(at(5 * n + 5), session(), candle=bar(n, FLAT_BAR)) for n in (1, 2, 3)]
