@@ -3,7 +3,8 @@
 The four kinds of violation:
 
 - lost: an order or fill that one side has and the other has not, or has differently
-- doubled: the same decision filled twice, more shares exited than entered, a name given twice
+- doubled: the same decision filled twice, more shares exited than entered, two exits alive at once,
+  a name given twice
 - orphan: shares that nobody guards: at the exchange but not in the ledger's positions, without
   a stop, not held by their symbol's actor, or of an earlier day
 - breach: a limit of the risk section exceeded by what the exchange filled
@@ -15,6 +16,7 @@ from datetime import date
 from decimal import Decimal
 
 from adversity.breaches import Limits, breaches
+from adversity.exits import wrong_exits
 from adversity.facts import Facts, Violation
 from adversity.record import Book, Ledger, Row
 
@@ -37,6 +39,7 @@ def audit(
     return [
         *_lost(facts),
         *_doubled(facts),
+        *wrong_exits(facts),
         *_orphans(facts, held, today),
         *breaches(facts, limits),
     ]

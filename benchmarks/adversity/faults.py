@@ -17,11 +17,8 @@ from adversity.system import ChaosSystem
 from hftray.actors.handles import EngineHandle
 from hftray.core.errors import HftrayError
 from hftray.storage import embedded
-from hftray.testing.faulty_broker import TIMED, order_fault
-from hftray.testing.faulty_broker import Fault as Kind
 
 PATIENCE = 12.0  # seconds a fault is tried again while what it would strike is not there
-TOKEN_LIFE = 30.0  # seconds an exchange fault waits for a call that it can strike
 
 
 class Adversary:
@@ -45,7 +42,7 @@ class Adversary:
             "freeze node": self._nodes.freeze,
             "fill journal disk": self._fill_journal,
         }
-        generic = {"kill": self._kill, "stop": self._stop, "exchange": self._exchange}
+        generic = {"kill": self._kill, "stop": self._stop, "exchange": self._chaos.venue.strike}
         action = actions.get(fault.planned.kind) or generic[verb]
         until = time.monotonic() + PATIENCE
         while True:
@@ -89,24 +86,6 @@ class Adversary:
             await asyncio.sleep(fault.planned.seconds)
         finally:
             self._stopped.send(process, signal.SIGCONT)
-
-    # Exchange
-
-    async def _exchange(self, fault: Fault) -> None:
-        planned = fault.planned
-        kind = Kind(planned.kind.partition(" ")[2])
-        lasts = planned.seconds if kind in TIMED else 0.0
-        token = order_fault(self._chaos.tokens, kind, planned.number, int(lasts * 1000))
-        until = time.monotonic() + TOKEN_LIFE
-        while token.exists():
-            if time.monotonic() > until:
-                token.unlink(missing_ok=True)
-                if not (token.parent / "done" / token.name).exists():
-                    fault.skipped = "no call came that it could strike"
-                    return
-            await asyncio.sleep(0.05)
-        fault.struck("exchange", "broker.", "BrokerUnavailable", "UnknownOutcome")
-        await asyncio.sleep(lasts)
 
     # PostgreSQL
 

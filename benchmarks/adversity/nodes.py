@@ -12,12 +12,9 @@ from adversity.cluster import end, raylet_pid
 from adversity.fault import Fault, NotThereError, marks_of
 from adversity.signals import Stopped
 from adversity.system import ChaosSystem
-from hftray.testing.faulty_broker import Fault as Kind
-from hftray.testing.faulty_broker import order_fault
 
 GIVEN_UP = 20.0  # seconds after which a cluster must have noticed a frozen node
 WAKING = 0.7  # seconds that a frozen node's actors act before their raylet learns that it is dead
-REPLY = 2000  # milliseconds that the exchange takes to answer an order sent just before a freeze
 
 
 class Nodes:
@@ -39,7 +36,8 @@ class Nodes:
         """Another node comes, then one sleeps until it is given up; at last its actors wake."""
         async with self._one:
             node, family = await self._doomed(fault)
-            await self._order_under_way(fault)
+            # Likely one of the zombies wakes with the answer to an order in its hands.
+            await self._chaos.venue.slow_answer(fault.planned.number)
             self._struck(fault, node, family)
             for process in family:
                 self._stopped.send(process, signal.SIGSTOP)
@@ -73,14 +71,6 @@ class Nodes:
         pids = {process.pid for process in family}
         names = [name for name, process in self._chaos.actors().items() if process.pid in pids]
         return tuple(mark for name in names for mark in marks_of(name))
-
-    async def _order_under_way(self, fault: Fault) -> None:
-        """Make it likely that one of the zombies wakes with the answer to an order in its hands."""
-        token = order_fault(self._chaos.tokens, Kind.LATE_REPLY, fault.planned.number, REPLY)
-        until = time.monotonic() + REPLY / 1000
-        while token.exists() and time.monotonic() < until:
-            await asyncio.sleep(0.01)
-        token.unlink(missing_ok=True)
 
     async def _given_up(self, node: Any) -> None:
         until = time.monotonic() + GIVEN_UP

@@ -12,7 +12,10 @@ import asyncpg
 
 @dataclass(frozen=True, slots=True)
 class BookOrder:
-    """An order as the exchange has it; `time` is the moment of the decision."""
+    """An order as the exchange has it; `time` is the moment of the decision.
+
+    `ended`: when it stopped being alive, where the exchange tells.
+    """
 
     reference: str
     symbol: str
@@ -23,6 +26,7 @@ class BookOrder:
     limit_price: Decimal | None
     status: str
     reason: str
+    ended: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from rich.table import Table
 
 from adversity.facts import Violation
 from adversity.fault import Fault
-from adversity.schedule import KINDS
 
 FOUR = ("lost", "doubled", "orphan", "breach")
 DEFINITION = (
@@ -29,6 +28,7 @@ class Outcome:
     schedule: str
     seconds: float
     symbols: int
+    kinds: tuple[str, ...]
     orders: int = 0
     fills: int = 0
     days: int = 0
@@ -36,6 +36,8 @@ class Outcome:
     scans: int = 0
     resumed_by_hand: int = 0
     never_healed: str = ""
+    limits: dict[str, Any] = field(default_factory=dict)
+    """The exchange's count of calls: by category its windows and how many calls it refused."""
     faults: list[Fault] = field(default_factory=list)
     violations: dict[tuple[str, str, str], Violation] = field(default_factory=dict)
 
@@ -70,11 +72,16 @@ class Outcome:
         reasons = [f"{self.count(kind)} {kind}" for kind in FOUR if self.count(kind)]
         if self.never_healed:
             reasons.append(f"never healed: {self.never_healed}")
+        reasons += [
+            f"{name}: {counted['refused']} calls refused for a limit"
+            for name, counted in self.limits.items()
+            if counted["refused"]
+        ]
         if len(self.injected) < faults:
             reasons.append(f"{len(self.injected)} faults of at least {faults}")
         if self.orders < orders:
             reasons.append(f"{self.orders} orders of at least {orders}")
-        missing = sorted(set(KINDS) - {fault.planned.kind for fault in self.injected})
+        missing = sorted(set(self.kinds) - {fault.planned.kind for fault in self.injected})
         if every_kind and missing:
             reasons.append(f"never happened: {', '.join(missing)}")
         return reasons
@@ -95,6 +102,7 @@ class Outcome:
             ("trading again, median / max", _span(self.recovery())),
             ("not trading again", sum(f.recovered is None for f in self.injected)),
             ("resumed by hand", self.resumed_by_hand),
+            *self._limit_rows(),
         ]
         for name, value in rows:
             table.add_row(name, str(value))
@@ -107,13 +115,25 @@ class Outcome:
                 markup=False,
             )
 
+    def _limit_rows(self) -> list[tuple[str, str]]:
+        """The highest count of every sliding window that counted anything."""
+        return [
+            (f"most {name} calls in {window['seconds']:.0f} s", f"{window['highest']} of {limit}")
+            for name, counted in self.limits.items()
+            for window in counted["windows"]
+            if window["highest"] and (limit := window["limit"])
+        ] + [
+            ("calls refused for a limit", str(sum(own["refused"] for own in self.limits.values())))
+            for _ in ([1] if self.limits else [])
+        ]
+
     def _by_kind(self) -> Table:
         table = Table(title="Faults injected by kind")
         for name in ("kind", "injected", "skipped", "trading again, median / max"):
             table.add_column(name, justify="left" if name == "kind" else "right")
         happened = Counter(fault.planned.kind for fault in self.injected)
         skipped = Counter(f.planned.kind for f in self.faults if f.skipped)
-        for kind in KINDS:
+        for kind in self.kinds:
             span = _span(self.recovery(kind))
             table.add_row(kind, str(happened[kind]), str(skipped[kind] or ""), span)
         return table
@@ -124,11 +144,13 @@ class Outcome:
             name: getattr(self, name)
             for name in (
                 "seed", "schedule", "seconds", "symbols", "orders", "fills", "days", "audits",
-                "scans", "resumed_by_hand", "never_healed",
+                "scans", "resumed_by_hand", "never_healed", "limits",
             )
         }  # fmt: skip
         body |= {kind: self.count(kind) for kind in FOUR}
-        body["recovery_seconds"] = {"all": self.recovery()} | {k: self.recovery(k) for k in KINDS}
+        body["recovery_seconds"] = {"all": self.recovery()} | {
+            k: self.recovery(k) for k in self.kinds
+        }
         body["violations"] = [asdict(violation) for violation in self.violations.values()]
         body["faults"] = [asdict(fault) for fault in self.faults]
         body["shortfalls"] = shortfalls

@@ -10,56 +10,19 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from adversity.broker import faulty_broker
 from adversity.cluster import OBJECT_STORE, end, journal_disk, ray_cluster, raylet_pid
+from adversity.venue import Venue
 from hftray import launch, wiring
-from hftray.launch import free_port
-from hftray.layers import default_file, load, read_yaml
+from hftray.layers import default_file, read_yaml
 from hftray.settings import Settings
 
 WORKER_CPUS = 3  # each node alone can carry all symbols
 WORKER_NODES = 2
-# Much trading: any single vote enters on any tick, and stops are tight.
-BUSY = {
-    "mode": "simulation",
-    "initial_capital": 10_000_000,
-    "risk.risk_per_trade_percent": 0.4,
-    "risk.max_daily_loss_percent": 60,
-    "risk.max_trades_per_symbol_day": 14,
-    "risk.max_trades_per_day": 240,
-    "risk.max_symbol_exposure_percent": 8,
-    "exits.stop_loss_atr": 0.8,
-    "exits.take_profit_atr": 1.0,
-    "exits.trailing_stop_percent": 0.3,
-    "signals.entry_on": "tick",
-    "signals.threshold": 0.05,
-    "session.no_entry_minutes": 60,
-    "session.square_off_minutes": 45,
-    "engine.scan_timeout": 0.5,
-    "engine.reconcile_interval": 5,
-    "simulation.speed": 600,
-    "simulation.ticks_per_candle": 3,
-    "simulation.reject_rate": 0.02,
-    "simulation.partial_fill_rate": 0.2,
-}
-
-
-def busy_settings(data_dir: Path, symbols: int, seed: int) -> Settings:
-    """Settings of a system that trades all the time, on a directory of its own."""
-    listed = tuple(read_yaml(default_file("instruments.yaml"))["shares"])
-    flags = BUSY | {
-        "storage.data_dir": data_dir,
-        "symbols": list(listed[:symbols]),
-        "server.port": free_port(),
-        "simulation.seed": seed,
-    }
-    return load(flags=flags, environment={}).settings
 
 
 @dataclass(slots=True)
@@ -69,7 +32,7 @@ class ChaosSystem:
     settings: Settings
     cluster: Any
     system: launch.System
-    tokens: Path
+    venue: Venue
     journal: Path
     tmpfs: bool
     """Whether the journal lies on a disk of its own, which can be filled."""
@@ -134,7 +97,12 @@ class ChaosSystem:
 
 @contextlib.contextmanager
 def running(
-    *, symbols: int, seed: int, keep: Callable[[], bool], say: launch.Progress
+    venue: Venue,
+    symbols: tuple[str, ...],
+    *,
+    seed: int,
+    keep: Callable[[], bool],
+    say: launch.Progress,
 ) -> Iterator[ChaosSystem]:
     """Everything up and scanning; at the end nothing of it is left but, when kept, its files."""
     with contextlib.ExitStack() as undo:
@@ -152,22 +120,25 @@ def running(
 
         undo.callback(put_away)
         undo.callback(end_postgres, data_dir)
-        tokens = data_dir / "faults"
-        tokens.mkdir()
-        settings = busy_settings(data_dir, symbols, seed)
+        settings = venue.settings(data_dir, symbols, seed)
         journal = journal_directory(settings)
         tmpfs = undo.enter_context(journal_disk(journal, keep))
         private = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="hftray-")))
         launch.prepare_ray_environment(private)
         cluster = undo.enter_context(ray_cluster(say, keep_logs))
-        system = build_system(settings, cluster.address, tokens, say)
-        chaos = ChaosSystem(settings, cluster, system, tokens, journal, tmpfs)
+        system = launch.System(settings, cluster.address, say, build_broker=venue.build_broker)
+        chaos = ChaosSystem(settings, cluster, system, venue, journal, tmpfs)
         undo.callback(end_strays, chaos)
         for _ in range(WORKER_NODES):
             chaos.add_node()
         undo.callback(stop_orderly, chaos, say)
         system.start()
         yield chaos
+
+
+def listed_symbols(number: int) -> tuple[str, ...]:
+    """The first shares of config/instruments.yaml."""
+    return tuple(read_yaml(default_file("instruments.yaml"))["shares"])[:number]
 
 
 def postmaster(data_dir: Path) -> psutil.Process | None:
@@ -204,14 +175,6 @@ def journal_directory(settings: Settings) -> Path:
             await engine.dispose()
 
     return asyncio.run(named())
-
-
-def build_system(
-    settings: Settings, address: str, tokens: Path, say: launch.Progress
-) -> launch.System:
-    """hftray on the cluster, with the exchange behind a faulty connection."""
-    broken = partial(faulty_broker, tokens)
-    return launch.System(settings, address, say, build_broker=broken)
 
 
 def stop_orderly(chaos: ChaosSystem, say: launch.Progress) -> None:

@@ -8,6 +8,7 @@ health answers, for PostgreSQL that it also takes a query.
 import asyncio
 import contextlib
 import time
+from datetime import datetime
 from typing import Any
 
 import asyncpg
@@ -38,9 +39,14 @@ class Watch:
         self._barred_since: float | None = None
 
     @property
+    def market_time(self) -> datetime | None:
+        """The market's present moment, as the last scan had it."""
+        return (self.status.get("session") or {}).get("market_time")
+
+    @property
     def day(self) -> str:
         """The market's day."""
-        moment = (self.status.get("session") or {}).get("market_time")
+        moment = self.market_time
         return moment.date().isoformat() if moment else ""
 
     @property

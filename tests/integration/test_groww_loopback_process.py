@@ -47,6 +47,8 @@ def test_it_serves_candle_files_and_is_driven_over_http(process):
             "now": "2026-11-23T09:16:15+05:30",
             "next_tick": "2026-11-23T09:17:30+05:30",
         }
+        refused = client.post("/_test/clock", json={"speed": 2})
+        assert (refused.status_code, "stepped" in refused.text) == (400, True)
         token = client.post(
             "/v1/token/api/access",
             json={"key_type": "totp", "totp": totp(ready["totp_secret"], time.time())},

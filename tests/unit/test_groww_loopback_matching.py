@@ -94,6 +94,20 @@ class TestPath:
         assert clock.now() == MONDAY + timedelta(minutes=11)
         assert clock.now().tzinfo is IST
 
+    def test_a_running_clock_changes_its_speed_without_a_jump(self):
+        moments = [100.0]
+        clock = RunningClock(MONDAY, 60.0, monotonic=lambda: moments[0])
+        moments[0] = 101.0
+        clock.run_at(0.0)
+        moments[0] = 200.0
+        assert clock.now() == MONDAY + timedelta(minutes=1)
+        clock.run_at(30.0)
+        clock.to(MONDAY + timedelta(minutes=2))
+        moments[0] = 202.0
+        assert clock.now() == MONDAY + timedelta(minutes=3)
+        with pytest.raises(ValueError, match="speed -1"):
+            clock.run_at(-1)
+
 
 class TestMarketable:
     def test_it_fills_at_the_first_tick_after_it_came_worse_by_the_slippage(self):

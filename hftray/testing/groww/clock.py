@@ -65,22 +65,33 @@ class RunningClock:
     ) -> None:
         if not 0 < speed < float("inf"):
             raise ValueError(f"speed {speed} is not a positive number")
-        self.speed = speed
         self._monotonic = monotonic
         self._callbacks: list[Callable[[], object]] = []
         # One value, so that another thread never reads half of a jump.
-        self._anchor = (require_aware(start, "the clock's start").astimezone(IST), monotonic())
+        begin = require_aware(start, "the clock's start").astimezone(IST)
+        self._anchor = (begin, monotonic(), speed)
+
+    @property
+    def speed(self) -> float:
+        """Market seconds a second."""
+        return self._anchor[2]
 
     def now(self) -> datetime:
         """The present market moment, IST."""
-        start, since = self._anchor
-        return start + timedelta(seconds=(self._monotonic() - since) * self.speed)
+        start, since, speed = self._anchor
+        return start + timedelta(seconds=(self._monotonic() - since) * speed)
 
     def to(self, moment: datetime) -> None:
         """Jump forward to a moment and run on from there. ValueError when it is in the past."""
-        self._anchor = (_later(moment, self.now()), self._monotonic())
+        self._anchor = (_later(moment, self.now()), self._monotonic(), self.speed)
         for callback in self._callbacks:
             callback()
+
+    def run_at(self, speed: float) -> None:
+        """Run on from the present moment at another speed; 0 stands still. ValueError."""
+        if not 0 <= speed < float("inf"):
+            raise ValueError(f"speed {speed} is not a number from 0 on")
+        self._anchor = (self.now(), self._monotonic(), speed)
 
     def on_jump(self, callback: Callable[[], object]) -> None:
         """Be called, in the thread of the jump, after each one."""

@@ -3,7 +3,8 @@
 They need no token, count against no limit and are never struck by a fault.
 
     GET  /_test/clock      {"now", "next_tick"}
-    POST /_test/clock      {"to": iso} or {"step_seconds": n} or {"next_tick": true}
+    POST /_test/clock      {"to": iso} or {"step_seconds": n} or {"next_tick": true}, and
+                           {"speed": n} for a clock that runs, 0 to have it stand
     GET  /_test/limits     counts and highest counts by category;  DELETE forgets them
     GET  /_test/faults     {"faults": [...], "struck": {...}}
     POST /_test/faults     {"kind", ...see Fault};  {"release": number} lets held replies go
@@ -25,6 +26,7 @@ from decimal import Decimal
 from typing import Any
 
 from hftray.core.errors import RejectError
+from hftray.testing.groww.clock import RunningClock
 from hftray.testing.groww.order_form import read_new_order
 from hftray.testing.groww.order_rows import position_row
 from hftray.testing.groww.wire import Answer, Call, GrowwFailure
@@ -51,6 +53,12 @@ def _clock(world: World, call: Call, body: dict[str, Any]) -> dict[str, Any]:
 
 def _move_clock(world: World, call: Call, body: dict[str, Any]) -> dict[str, Any]:
     clock = world.market.clock
+    if "speed" in body:
+        if not isinstance(clock, RunningClock):
+            raise ValueError("speed: this clock is stepped")
+        clock.run_at(float(body["speed"]))
+        if len(body) == 1:
+            return _clock(world, call, body)
     if "to" in body:
         clock.to(datetime.fromisoformat(body["to"]))
     elif "step_seconds" in body:
@@ -61,7 +69,7 @@ def _move_clock(world: World, call: Call, body: dict[str, Any]) -> dict[str, Any
             raise ValueError("the candles are used up")
         clock.to(upcoming)
     else:
-        raise ValueError("needs to, step_seconds or next_tick")
+        raise ValueError("needs to, step_seconds, next_tick or speed")
     return _clock(world, call, body)
 
 
