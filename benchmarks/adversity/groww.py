@@ -29,7 +29,7 @@ from hftray.settings import Settings
 BEGIN = datetime.fromisoformat("2026-09-16T13:40:00+05:30")  # a Wednesday; shares close at 15:15
 SQUARE_OFF = BEGIN.replace(hour=14, minute=45).timetz()
 TURN = BEGIN.replace(hour=14, minute=50).timetz()
-FAST, SLOW, STANDING = 30.0, 5.0, 0.0  # market seconds a second
+FAST, SLOW, STANDING = 30.0, 5.0, 0.0  # market seconds a second; FAST unless told otherwise
 CAPITAL = 20_000_000
 PARTS = 0.2  # of orders fill in two
 STRIKES_WITHIN = 30.0  # seconds a fault waits for a call that it can strike
@@ -38,13 +38,13 @@ JUMP = 1.2  # percent
 
 
 class GrowwVenue:
-    """A loopback that serves already; `ready` is the line it printed."""
+    """A loopback that serves already; `ready` is the line it printed, `pace` market seconds a second."""
 
     deck = DECK
     build_broker = None
 
-    def __init__(self, ready: dict[str, str]) -> None:
-        self._ready = ready
+    def __init__(self, ready: dict[str, str], pace: float) -> None:
+        self._ready, self._pace = ready, pace
         self._client = httpx.Client(base_url=f"{ready['url']}/_test", timeout=20)
         self._symbols: tuple[str, ...] = ()
 
@@ -112,7 +112,7 @@ class GrowwVenue:
             opens = datetime.fromisoformat(self._get("/clock")["next_tick"])
             begin = opens.replace(hour=BEGIN.hour, minute=BEGIN.minute, second=0)
             await self._post("/clock", {"to": begin.isoformat()})
-        await self._post("/clock", {"speed": FAST})
+        await self._post("/clock", {"speed": self._pace})
 
     async def to_square_off(self) -> bool:
         """To the square-off of the day, unless that is over."""
@@ -185,7 +185,7 @@ class GrowwVenue:
         target = fault.planned.target
         symbol = self._symbols[target % len(self._symbols)]
         percent = JUMP if target % 2 else -JUMP
-        lasts = fault.planned.seconds * FAST
+        lasts = fault.planned.seconds * self._pace
         body = {"kind": "price_jump", "symbol": symbol, "percent": percent, "seconds": lasts}
         return int((await self._post("/faults", body))["number"])
 
@@ -216,11 +216,11 @@ def _sound(answer: httpx.Response) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def loopback(symbols: tuple[str, ...], seed: int) -> Iterator[GrowwVenue]:
+def loopback(symbols: tuple[str, ...], seed: int, pace: float) -> Iterator[GrowwVenue]:
     """A loopback process with generated prices, ended with the block."""
     command = [
         sys.executable, "-m", "hftray.testing.groww", "--symbols", ",".join(symbols),
-        "--seed", str(seed), "--start", BEGIN.isoformat(), "--speed", str(FAST),
+        "--seed", str(seed), "--start", BEGIN.isoformat(), "--speed", str(pace),
         "--capital", str(CAPITAL), "--slippage-bps", "2",
     ]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -229,7 +229,7 @@ def loopback(symbols: tuple[str, ...], seed: int) -> Iterator[GrowwVenue]:
         line = process.stdout.readline()
         if not line:
             raise NotThereError(f"the loopback ended with {process.wait()}")
-        venue = GrowwVenue(json.loads(line))
+        venue = GrowwVenue(json.loads(line), pace)
         asyncio.run(venue._post("/clock", {"speed": STANDING}))
         asyncio.run(venue._post("/behaviour", {"partial_fill_rate": PARTS, "seed": seed}))
         yield venue
