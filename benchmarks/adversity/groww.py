@@ -29,7 +29,8 @@ from hftray.settings import Settings
 BEGIN = datetime.fromisoformat("2026-09-16T13:40:00+05:30")  # a Wednesday; shares close at 15:15
 SQUARE_OFF = BEGIN.replace(hour=14, minute=45).timetz()
 TURN = BEGIN.replace(hour=14, minute=50).timetz()
-FAST, SLOW, STANDING = 30.0, 5.0, 0.0  # market seconds a second; FAST unless told otherwise
+# Market seconds a second: what a run has unless told otherwise, and around comparisons.
+FAST, SLOW, STANDING = 30.0, 5.0, 0.0
 CAPITAL = 20_000_000
 PARTS = 0.2  # of orders fill in two
 STRIKES_WITHIN = 30.0  # seconds a fault waits for a call that it can strike
@@ -38,7 +39,10 @@ JUMP = 1.2  # percent
 
 
 class GrowwVenue:
-    """A loopback that serves already; `ready` is the line it printed, `pace` market seconds a second."""
+    """A loopback that serves already.
+
+    `ready` is the line it printed, `pace` the market seconds a second outside comparisons.
+    """
 
     deck = DECK
     build_broker = None
