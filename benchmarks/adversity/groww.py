@@ -58,7 +58,10 @@ class GrowwVenue:
         url = self._ready["url"]
         flags = BUSY | {
             "mode": "live",
-            "risk.max_trades_per_symbol_day": 25,
+            "risk.max_trades_per_symbol_day": 40,
+            # A day is twenty times as slow as a simulated one, so positions are shorter.
+            "exits.stop_loss_atr": 0.25,
+            "exits.take_profit_atr": 0.3,
             "session.no_entry_minutes": 35,
             "session.square_off_minutes": 30,
             "signals.entry_patience": 6,
