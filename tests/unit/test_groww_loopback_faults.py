@@ -225,6 +225,21 @@ class TestADay:
             "late_fills": 1, "wrong_average": 1, "duplicate_trades": 1,
         }  # fmt: skip
 
+    def test_a_withdrawn_order_rests_until_its_late_fill_shows(self, groww, client):
+        groww.faults.add("late_fills", path="RELIANCE", seconds=100)
+        groww.faults.add("partial_fills", path="RELIANCE")
+        placed = client.post("/order/create", json=body()).json()["payload"]["groww_order_id"]
+        control(groww, "POST", "/clock", step_seconds=TICK)
+
+        def shown():
+            payload = client.get(f"/order/detail/{placed}", params=CASH).json()["payload"]
+            return payload["order_status"], payload["filled_quantity"]
+
+        client.post("/order/cancel", json={"segment": "CASH", "groww_order_id": placed})
+        assert shown() == ("OPEN", 0)
+        control(groww, "POST", "/clock", step_seconds=100)
+        assert shown() == ("CANCELLED", 5)
+
     def test_prices_can_jump(self, groww, client):
         control(groww, "POST", "/faults", kind="price_jump", symbol="RELIANCE", percent=-5)
         assert control(groww, "POST", "/clock", next_tick=True)["now"].endswith("09:16:15+05:30")

@@ -50,8 +50,8 @@ class WireOrder:
         return [fill.execution for fill in self.fills if fill.visible_at <= now]
 
     def seen_status(self, now: datetime, resting: str) -> str:
-        """The status that shows: an execution whose trades do not show yet is still resting."""
-        if self.status == "EXECUTED" and len(self.seen(now)) < len(self.fills):
+        """The status that shows: an order whose trades do not all show yet is still resting."""
+        if not self.working and len(self.seen(now)) < len(self.fills):
             return resting
         return resting if self.status == "OPEN" else self.status
 
