@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from hftray.launch import Progress, free_port
+from hftray.launch import Progress, free_port, no_half_of_ray
 
 OBJECT_STORE = 80 * 1024 * 1024
 # A node that does not answer is declared dead after about two and a half seconds.
@@ -39,26 +39,29 @@ def ray_cluster(say: Progress, keep_logs: Callable[[Path], None]) -> Iterator[An
     logging.getLogger("ray").setLevel(logging.ERROR)
     private = tempfile.mkdtemp(prefix="hcr-")  # short: sockets lie below it
     say("starting a Ray cluster")
-    cluster = Cluster(
-        initialize_head=True,
-        shutdown_at_exit=False,
-        head_node_args={
-            "num_cpus": 0,
-            "object_store_memory": OBJECT_STORE,
-            "include_dashboard": False,
-            "include_log_monitor": False,
-            "dashboard_agent_listen_port": free_port(),
-            "temp_dir": private,
-            "_system_config": HEALTH_CHECKS,
-        },
-    )
+    cluster: Any = None
     try:
+        with no_half_of_ray():
+            cluster = Cluster(
+                initialize_head=True,
+                shutdown_at_exit=False,
+                head_node_args={
+                    "num_cpus": 0,
+                    "object_store_memory": OBJECT_STORE,
+                    "include_dashboard": False,
+                    "include_log_monitor": False,
+                    "dashboard_agent_listen_port": free_port(),
+                    "temp_dir": private,
+                    "_system_config": HEALTH_CHECKS,
+                },
+            )
         yield cluster
     finally:
         say("stopping the Ray cluster")
         below = psutil.Process().children(recursive=True)
-        with contextlib.suppress(AssertionError, OSError):
-            cluster.shutdown()
+        if cluster is not None:
+            with contextlib.suppress(AssertionError, OSError):
+                cluster.shutdown()
         end(below)
         keep_logs(Path(private) / "session_latest" / "logs")
         shutil.rmtree(private, ignore_errors=True)
