@@ -35,6 +35,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 GAP = 1.5  # seconds between faults, on average
 # Only a minute of faults proves nothing about five: the targets grow with the time.
 FAULTS_A_MINUTE, ORDERS_A_MINUTE = 20, 100  # orders: of twenty symbols
+ORDERS_AT_A_GROWW = 25  # its clock is twenty times as slow, and a lost order takes ten seconds
 
 
 @contextlib.contextmanager
@@ -82,9 +83,10 @@ def main() -> int:
         ) as progress,
     ):
         asyncio.run(Run(chaos, planned, outcome).drive(ProgressLine(progress, seconds)))
+    orders = ORDERS_AT_A_GROWW if chosen.groww else ORDERS_A_MINUTE
     shortfalls = outcome.shortfalls(
         faults=int(chosen.minutes * FAULTS_A_MINUTE * GAP / chosen.gap),
-        orders=int(chosen.minutes * ORDERS_A_MINUTE * chosen.symbols / 20),
+        orders=int(chosen.minutes * orders * chosen.symbols / 20),
         # A short run cannot have had every kind; one of a round and a half has.
         every_kind=len(planned) > 1.5 * len(faults.kinds),
     )
