@@ -13,7 +13,9 @@ from groww_broker_world import BUY, EXIT, OPEN, groww_world
 
 from hftray.core.errors import (
     BrokerUnavailable,
+    ConfigError,
     DataError,
+    NotFound,
     OrderRejected,
     RetryError,
     UnknownOutcome,
@@ -381,6 +383,40 @@ async def test_a_row_of_ours_that_cannot_be_read_lets_nobody_believe_the_list(wo
         await world.broker.reports()
 
 
+# Questions that are refused
+
+
+@pytest.mark.parametrize("code", ["GA001", "GA006"])
+@pytest.mark.parametrize("path", ["/order/list", "/order/detail/*", "/order/trades/*"])
+async def test_a_question_that_is_refused_can_be_asked_again(world, path, code):
+    await world.broker.place(BUY)
+    world.broker = world.open_broker()
+    world.step(100.0)  # it fills, and nobody has told the broker
+    refused = world.groww.faults.add("error", path=path, code=code, times=None)
+    asked = world.broker.reports() if path.endswith("list") else world.broker.report(BUY.reference)
+    with pytest.raises(RetryError, match=code):
+        await asked
+    world.groww.faults.clear(refused)
+    report = await world.broker.report(BUY.reference)
+    assert (report.status, report.filled_quantity) == (OrderStatus.FILLED, 10)
+
+
+async def test_a_list_that_is_not_found_is_empty(world):
+    world.groww.faults.add("error", path="/positions/user", code="GA004", times=None)
+    world.groww.faults.add("error", path="/order/list", code="GA004", times=None)
+    world.broker = world.open_broker()
+    assert await world.broker.positions() == []
+    assert await world.broker.reports() == []
+    assert await world.trade(100.0) == []
+
+
+@pytest.mark.parametrize("code", ["GA001", "GA005"])
+async def test_positions_that_are_refused_are_not_none(world, code):
+    world.groww.faults.add("error", path="/positions/user", code=code)
+    with pytest.raises(BrokerUnavailable, match=code):
+        await world.broker.positions()
+
+
 # Withdrawing
 
 
@@ -449,6 +485,20 @@ async def test_a_token_that_expires_between_orders_is_renewed_and_nothing_is_sen
     world.groww.sessions.expire()
     assert (await world.broker.place(EXIT)).status is OrderStatus.WORKING
     assert len(world.groww.world.book_rows()) == 2
+
+
+@pytest.mark.parametrize("missing", [ConfigError, NotFound])
+async def test_keys_that_are_gone_end_nothing(world, missing, monkeypatch):
+    async def credentials():
+        raise missing("no user u with keys")
+
+    monkeypatch.setattr("groww_broker_world._credentials", credentials)
+    world.broker = world.open_broker()
+    for call in (world.trade(100.0), world.broker.positions(), world.broker.report(BUY.reference)):
+        with pytest.raises(BrokerUnavailable, match="no user u"):
+            await call
+    with pytest.raises(BrokerUnavailable, match="no user u"):
+        await world.broker.place(EXIT)
 
 
 @pytest.mark.parametrize("body", ["json", "envelope", "text", "empty"])

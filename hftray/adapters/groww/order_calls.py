@@ -2,7 +2,9 @@
 
 One method a call; what follows from the answers is decided by the broker (`broker`). Exits go
 before entries and both before look-ups; a look-up that an exit waits for counts as the exit.
-AccessDenied is told as BrokerUnavailable: the request was not taken, and the engine has to go on.
+A StopError (keys that are refused or gone) is told as BrokerUnavailable: the request was not
+taken, and the engine has to go on. So is a question that Groww refuses: nothing follows from that
+but to ask again. NotFound alone says something: of a list that it is empty.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ from typing import Any
 
 from hftray import observe
 from hftray.adapters.groww.connection import GrowwConnection
-from hftray.adapters.groww.errors import AccessDenied, UnreadableReply
+from hftray.adapters.groww.errors import UnreadableReply
 from hftray.adapters.groww.governor import Category, Urgency
 from hftray.adapters.groww.parts import order_of_part
 from hftray.adapters.groww.pricing import OrderPrice
@@ -32,8 +34,9 @@ from hftray.adapters.groww.wire import FullQuote, read_quote
 from hftray.core.errors import (
     BrokerUnavailable,
     NotFound,
-    OrderRejected,
+    RejectError,
     RetryError,
+    StopError,
     UnknownOutcome,
 )
 from hftray.core.orders import Side
@@ -44,6 +47,10 @@ SMALLEST_PAGE = 25  # documented page sizes are 25, 50 and 100; a shorter page i
 LARGEST_TRADE_PAGE = 50
 MOST_PAGES = 400
 _SEGMENT = {"segment": CASH}
+
+
+class _QuestionRefused(BrokerUnavailable):
+    """Groww refused a question; asked again, it may answer."""
 
 
 class OrderCalls:
@@ -129,9 +136,10 @@ class OrderCalls:
         How Groww answers an unknown reference is documented as GA004; any other refusal of the
         question is no trace either, and the order list has the last word before one is given up.
         """
+        path = f"/order/status/reference/{reference}"
         try:
-            answer = await self._ask(f"/order/status/reference/{reference}", _SEGMENT, urgency)
-        except (NotFound, OrderRejected):
+            answer = await self._ask(path, _SEGMENT, urgency)
+        except (NotFound, _QuestionRefused):
             return None
         order_id = answer.get("groww_order_id") if isinstance(answer, dict) else None
         if not isinstance(order_id, str) or not order_id:
@@ -150,7 +158,10 @@ class OrderCalls:
         seen: set[str] = set()
         for page in range(MOST_PAGES):
             params = {**_SEGMENT, "page": str(page)}
-            payload = await self._ask("/order/list", params, urgency)
+            try:
+                payload = await self._ask("/order/list", params, urgency)
+            except NotFound:
+                return
             listed = rows_in(payload, "order_list")
             rows = [row for own in listed if (row := self._read(own)) is not None]
             fresh = [row for row in rows if row.order_id not in seen]
@@ -180,7 +191,10 @@ class OrderCalls:
 
     async def positions(self) -> list[PositionRow]:
         """Positions of the cash segment. RetryError."""
-        payload = await self._ask("/positions/user", _SEGMENT, Urgency.LOOK_UP)
+        try:
+            payload = await self._ask("/positions/user", _SEGMENT, Urgency.LOOK_UP)
+        except NotFound:
+            return []
         return [read_position(row) for row in rows_in(payload, "positions")]
 
     async def quote(self, listing: tuple[str, str], urgency: Urgency, patience: float) -> FullQuote:
@@ -228,7 +242,11 @@ class OrderCalls:
             return await self._connection.get(
                 path, params, category=category, urgency=urgency, patience=patience
             )
-        except AccessDenied as error:
+        except NotFound:
+            raise
+        except RejectError as error:
+            raise _QuestionRefused(str(error)) from error
+        except StopError as error:
             raise BrokerUnavailable(str(error)) from error
 
     async def _post(self, path: str, body: dict[str, Any], urgency: Urgency) -> dict[str, Any]:
@@ -236,7 +254,7 @@ class OrderCalls:
             answer = await self._connection.post(
                 path, body, category=Category.ORDERS, urgency=urgency
             )
-        except AccessDenied as error:
+        except StopError as error:
             raise BrokerUnavailable(str(error)) from error
         return answer if isinstance(answer, dict) else {}
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from hftray.adapters.groww.login_pace import LoginPace
-from hftray.core.errors import BrokerUnavailable, ConfigError, HftrayError
+from hftray.core.errors import BrokerUnavailable, ConfigError, HftrayError, RejectError
 from hftray.core.session import IST
 from hftray.observe import logger
 
@@ -172,7 +172,10 @@ class Session:
             self._failure = _TooManyLogins("too many logins to Groww in a short time")
             self._not_before = self._clock() + wait
             raise self._again()
-        credentials = await self._credentials()
+        try:
+            credentials = await self._credentials()
+        except RejectError as error:  # a user who is gone: no answer of Groww's to any call
+            raise ConfigError(str(error)) from error
         self._pace.count()
         return await self._mint(credentials.api_key, _proof(credentials, self._wall()))
 
