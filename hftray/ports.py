@@ -35,7 +35,8 @@ class MarketBatch:
     candles (`candles`), never both for one symbol in one batch. `awaiting` are the symbols whose
     newest candle is over and will still be told: until then no clock closes what ticks have built.
     `missed` are symbols some of whose candles were never told, so that their history has to be read
-    again. `live` says that the market does not wait for whoever takes the batch.
+    again. `live` says that the market does not wait for whoever takes the batch. `fault` is what
+    kept all ticks away; `note` is for whoever reads the status, and has it too.
     """
 
     now: datetime
@@ -48,6 +49,7 @@ class MarketBatch:
     missed: frozenset[str] = frozenset()
     live: bool = False
     ended: bool = False
+    fault: str = ""
     note: str = ""
 
 

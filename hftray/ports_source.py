@@ -42,7 +42,8 @@ class MarketSource(Protocol):
     async def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The newest price of each symbol; a symbol nothing is known of is left out.
 
-        RetryError when the source is away or its rate limit is used up, NotFound.
+        RetryError when the source is away or its rate limit is used up, RejectError when it
+        refuses.
         """
         ...
 

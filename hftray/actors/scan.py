@@ -141,6 +141,7 @@ class Scanner:
             await self._mark(batch)  # before anything could be opened against it
         self.recover |= batch.missed & self._symbols.keys()
         batch, trouble = self._without_future(batch)
+        trouble |= {"feed": batch.fault} if batch.fault else {}
         trouble |= await self._match(batch)
         fresh, of_symbols = await self._fan_out(batch)
         self._unplayed = None

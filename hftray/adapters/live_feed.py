@@ -22,7 +22,7 @@ from hftray.adapters.past_candles import PastCandles
 from hftray.adapters.quote_ticks import QuoteTicks
 from hftray.adapters.source_candles import SourceCandles
 from hftray.core.candles import Candles
-from hftray.core.errors import NotFound
+from hftray.core.errors import NotFound, RejectError, RetryError, UnknownOutcome
 from hftray.core.market import Candle, Instrument, Tick
 from hftray.core.session import IST, SessionRules, TradingSession
 from hftray.observe import logger
@@ -76,6 +76,7 @@ class LiveFeed:
         self._held: dict[str, Tick] = {}
         self._symbols: tuple[str, ...] = ()
         self._instruments: dict[str, Instrument] = {}
+        self._traded: dict[str, Instrument] = {}  # as they were when the feed was started
         self._known_on: date | None = None
         self._told: Counter[str] = Counter()
 
@@ -94,19 +95,24 @@ class LiveFeed:
     async def start(self, symbols: Sequence[str], resume_after: datetime | None) -> None:
         """Begin with these symbols at the present moment; what happened before is history.
 
-        NotFound, RetryError.
+        A symbol that was traded here before may have left today's list. NotFound, RetryError.
         """
-        known = await self.instruments()
+        known = self._traded | await self.instruments()
         unknown = [symbol for symbol in symbols if symbol not in known]
         if unknown:
             raise NotFound(f"cannot be traded intraday: {', '.join(unknown)}")
         self._symbols = tuple(symbols)
+        self._traded = {symbol: known[symbol] for symbol in symbols}
         self._ticks.forget()
         self._held = {}
         self._official.begin(resume_after)
 
     async def poll(self) -> MarketBatch:
-        """What is new, or that the market is closed. RetryError when the source is away."""
+        """What is new, or that the market is closed. RetryError when the time is not known.
+
+        Without quotes the batch is open all the same: time goes on, and so do exits and orders.
+        `note` says what kept the quotes away.
+        """
         now = (await self._source.market_time()).astimezone(IST)
         hours = {}
         for symbol in self._symbols:
@@ -122,8 +128,9 @@ class LiveFeed:
                 now=now, open=False, next_change=self._next_opening(now), live=True, note=note
             )
         trading = {symbol: own for symbol, own in hours.items() if now < own.closes}
-        fresh = await self._quotes(trading, now)
-        missed = [s for s, own in trading.items() if self._official.heard(s, own, now)]
+        fresh, fault = await self._quotes(trading, now)
+        heard = {} if fault else trading
+        missed = [s for s, own in heard.items() if self._official.heard(s, own, now)]
         await self._official.come(_GRACE)
         candles = self._official.collect(list(hours))
         return MarketBatch(
@@ -136,7 +143,8 @@ class LiveFeed:
             awaiting=frozenset(s for s in hours if self._official.awaited(s) is not None),
             missed=frozenset(missed),
             live=True,
-            note=note,
+            fault=fault,
+            note="; ".join(filter(None, (note, fault))),
         )
 
     async def history(
@@ -204,10 +212,7 @@ class LiveFeed:
 
     def session(self, symbol: str, day: date) -> TradingSession | None:
         """The symbol's trading day by the calendar. NotFound."""
-        share = self._instruments.get(symbol)
-        if share is None:
-            raise NotFound(f"cannot be traded intraday: {symbol}")
-        return self._calendar.session(day, share, self._rules)
+        return self._calendar.session(day, self._known(symbol), self._rules)
 
     async def close(self) -> None:
         """Release the source."""
@@ -216,16 +221,23 @@ class LiveFeed:
 
     # Polling
 
-    async def _quotes(self, hours: dict[str, TradingSession], now: datetime) -> dict[str, Tick]:
+    async def _quotes(
+        self, hours: dict[str, TradingSession], now: datetime
+    ) -> tuple[dict[str, Tick], str]:
+        """The new ticks, and why there are none when the source did not answer."""
         if not hours:
-            return {}
-        quotes = await self._source.quotes(list(hours))
+            return {}, ""
+        try:
+            quotes = await self._source.quotes(list(hours))
+        except (RetryError, RejectError, UnknownOutcome) as error:
+            log.warning("no quotes", reason=str(error))
+            return {}, f"no quotes: {error}"
         ticks = {
             symbol: self._ticks.tick(symbol, quotes[symbol], session, now)
             for symbol, session in hours.items()
             if symbol in quotes
         }
-        return {symbol: tick for symbol, tick in ticks.items() if tick is not None}
+        return {symbol: tick for symbol, tick in ticks.items() if tick is not None}, ""
 
     def _handed(self, fresh: dict[str, Tick], candles: dict[str, Candle]) -> dict[str, Tick]:
         """The ticks that may go now; those of a symbol that waits for its candle become one."""
@@ -242,7 +254,7 @@ class LiveFeed:
         return handed
 
     def _next_opening(self, now: datetime) -> datetime | None:
-        shares = [self._instruments[symbol] for symbol in self._symbols]
+        shares = [self._known(symbol) for symbol in self._symbols]
         return min((self._calendar.state(now, share).next_change for share in shares), default=None)
 
     def _note(self, day: date) -> str:
@@ -260,10 +272,15 @@ class LiveFeed:
     # What a symbol is and when it trades
 
     async def _share(self, symbol: str) -> Instrument:
-        known = self._instruments or await self.instruments()
-        if symbol not in known:
+        if not self._instruments:
+            await self.instruments()
+        return self._known(symbol)
+
+    def _known(self, symbol: str) -> Instrument:
+        share = self._instruments.get(symbol) or self._traded.get(symbol)
+        if share is None:
             raise NotFound(f"cannot be traded intraday: {symbol}")
-        return known[symbol]
+        return share
 
     def _bucket(self, symbol: str, before: datetime) -> datetime | None:
         """The opening of the bucket that the moment just before belongs to."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from hftray.adapters.source_candles import SourceCandles
-from hftray.core.errors import NotFound, RetryError
+from hftray.core.errors import HftrayError
 from hftray.core.market import Candle
 from hftray.core.session import TradingSession
 from hftray.observe import logger
@@ -110,7 +110,7 @@ class OfficialCandles:
             attempt, wait.attempt = wait.attempt, None
             try:
                 candles = attempt.result()
-            except (RetryError, NotFound) as error:
+            except HftrayError as error:
                 log.warning("candle not there", symbol=symbol, reason=str(error))
                 continue
             for candle in candles:

@@ -90,7 +90,7 @@ class Day:
         away, back = opens(5) + QUARTER, opens(7) + QUARTER
         self.to(opens(4) + 3 * QUARTER, opens(5), opens(5) + JUST_AFTER, away)
         fault = self.groww.faults.add("network_away")
-        self.until_told("scans in a row failed")
+        self.until_told("feed: no quotes")
         while self.clock.now() < back:
             self.clock.to(self.clock.now() + QUARTER)
         self.groww.faults.clear(fault)

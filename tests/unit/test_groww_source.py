@@ -108,10 +108,12 @@ def test_prices_that_cannot_be_used_are_left_out(tmp_path: Path) -> None:
     assert quotes == {"RELIANCE": Quote("RELIANCE", 2500.5)}
 
 
-def test_an_unknown_symbol_is_named(tmp_path: Path) -> None:
+def test_a_symbol_that_is_not_listed_keeps_no_quote_from_the_others(tmp_path: Path) -> None:
     world = World(tmp_path, prices)
+    quotes = run(in_loop(world, lambda source: source.quotes(["TCS", "BSE:NOPE"])))
+    assert set(quotes) == {"TCS"}
     with pytest.raises(NotFound, match="BSE:NOPE"):
-        run(in_loop(world, lambda source: source.quotes(["TCS", "BSE:NOPE"])))
+        run(in_loop(world, lambda source: source.listing("BSE:NOPE")))
 
 
 def test_streamed_quotes_come_first_and_the_rest_is_polled(tmp_path: Path) -> None:

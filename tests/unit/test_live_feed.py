@@ -9,7 +9,7 @@ import pytest
 from engine_world import DAY, at
 from live_feed_world import AUGUST, SHARES, Live, candle, day_of
 
-from hftray.core.errors import NotFound, RetryError
+from hftray.core.errors import ConfigError, NotFound, RetryError, UnknownOutcome
 from hftray.core.session import IST
 from hftray.ports_source import Quote
 
@@ -45,13 +45,39 @@ async def test_one_call_asks_for_all_quotes(tmp_path):
     assert set(batch.ticks) == {"TCS", "ITC", "COLPAL"}
 
 
-async def test_a_source_that_is_away_is_a_reason_to_try_again(tmp_path):
+@pytest.mark.parametrize("error", [RetryError, NotFound, UnknownOutcome])
+async def test_without_quotes_time_goes_on_and_the_note_says_why(tmp_path, error):
     live = await Live(tmp_path, at(1)).begin()
-    live.source.away = "no route"
-    with pytest.raises(RetryError, match="no route"):
-        await live.poll()
-    live.source.away = ""
-    assert (await live.poll()).ticks
+    answer = live.source.quotes
+
+    async def fails(symbols):
+        raise error("no route")
+
+    live.source.quotes = fails
+    batch = await live.poll()
+    assert (batch.open, batch.now, set(batch.sessions)) == (True, at(1), {"TCS"})
+    assert (batch.ticks, batch.fault) == ({}, "no quotes: no route")
+    assert batch.note == batch.fault
+    live.source.quotes = answer
+    back = await live.poll()
+    assert (set(back.ticks), back.note) == ({"TCS"}, "")
+
+
+async def test_a_share_that_leaves_the_list_keeps_its_hours_and_stops_nobody(tmp_path):
+    live = await Live(tmp_path, at(1), ("TCS", "ITC"), days=[DAY, TUESDAY]).begin()
+    live.source.clock = at(1, TUESDAY)
+    del live.source._instruments["ITC"]
+    assert set(await live.feed.instruments()) == {"TCS", "COLPAL"}
+    batch = await live.poll()
+    assert set(batch.sessions) == {"TCS", "ITC"}
+    assert "TCS" in batch.ticks
+    assert await live.feed.history("ITC", 3)
+    live.source.clock = at(376, TUESDAY)
+    await live.poll()
+    assert (await live.poll(seconds=60)).next_change == at(0, TUESDAY + timedelta(days=1))
+    await live.begin()  # as the loop does when it starts scanning again
+    with pytest.raises(NotFound, match="NOPE"):
+        await live.feed.start(("TCS", "NOPE"), None)
 
 
 # Ticks
@@ -220,6 +246,22 @@ async def test_a_candle_that_cannot_be_right_is_dropped_and_counted(tmp_path, ch
     assert set(live.feed.dropped) == {why}
 
 
+@pytest.mark.parametrize("error", [NotFound, ConfigError, UnknownOutcome])
+async def test_a_candle_that_is_refused_loses_no_other(tmp_path, error):
+    live = await Live(tmp_path, at(4.9), ("TCS", "ITC", "COLPAL")).begin()
+    await live.poll()
+    answer = live.source.candles
+
+    async def refuses(symbol, *span):
+        if symbol == "ITC":
+            raise error("refused")
+        return await answer(symbol, *span)
+
+    live.source.candles = refuses
+    batch = await live.poll(seconds=7)
+    assert (set(batch.candles), batch.awaiting) == ({"TCS", "COLPAL"}, {"ITC"})
+
+
 async def test_the_last_candle_of_the_day_is_handed_before_the_market_counts_as_closed(tmp_path):
     live = await Live(tmp_path, at(374.9)).begin()
     live.source.delay = timedelta(seconds=3)
@@ -262,9 +304,9 @@ async def test_an_outage_over_boundaries_leaves_history_to_be_read_again_and_no_
     live = await Live(tmp_path, at(4)).begin()
     await live.poll()
     live.source.away = "no network"
-    while live.source.clock < at(16):
-        with pytest.raises(RetryError):
-            await live.poll(seconds=5)
+    away = await live.until(at(16), seconds=5)
+    assert not any(b.ticks or b.candles or b.missed for b in away)
+    assert all("no network" in b.note for b in away)
     live.source.away = ""
     back = await live.poll(seconds=5)
     assert (back.missed, back.candles, back.awaiting) == ({"TCS"}, {}, frozenset())

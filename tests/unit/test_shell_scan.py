@@ -595,6 +595,20 @@ async def test_a_tick_from_the_future_is_no_news():
     assert [step.tick and step.tick.price for step in symbols["TCS"].steps] == [105, None]
 
 
+async def test_prices_that_stay_away_are_told_and_every_symbol_has_its_step():
+    feed = TickFeed(("TCS", "ITC"))
+    scanner, symbols, broker = await stub_scanner(feed=feed)
+    plain = feed.poll
+
+    async def poll():
+        return replace(await plain(), ticks={}, fault="no quotes: away")
+
+    feed.poll = poll
+    assert (await scanner.scan()).trouble == {"feed": "no quotes: away"}
+    assert [(step.now, step.tick) for step in symbols["TCS"].steps] == [(at(0), None)]
+    assert broker.asked == [at(0)]
+
+
 async def test_a_day_is_opened_once_and_not_while_the_market_is_closed():
     feed = TickFeed(("TCS", "ITC"), closing=(0, 3))
     scanner, _, _ = await stub_scanner(feed=feed)

@@ -25,7 +25,7 @@ from hftray.adapters.groww.wire import (
     read_quote,
 )
 from hftray.adapters.instruments import Listings
-from hftray.core.errors import NotFound, RetryError
+from hftray.core.errors import NotFound, RejectError, RetryError
 from hftray.core.market import Candle, Instrument
 from hftray.core.session import IST
 from hftray.observe import logger
@@ -95,6 +95,7 @@ class GrowwSource:
         self._now = now
         self._ask_time = ask_time
         self._check_at: datetime | None = None
+        self._gone: set[str] = set()  # asked for and not listed
         self._ticks = TickCheck(listings)
         self._tradable: tuple[Master, dict[str, Instrument]] | None = None
 
@@ -130,16 +131,17 @@ class GrowwSource:
     async def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The newest price of each symbol: streamed where the stream is to be trusted, else polled.
 
-        RetryError when a price has to be polled and cannot be; NotFound for an unknown symbol.
+        A symbol that is not listed (any more) is left out. RetryError when a price has to be
+        polled and cannot be, RejectError when Groww refuses.
         """
-        listings = [await self.listing(symbol) for symbol in symbols]
+        listings = await self._listed(symbols)
         found = self._stream.newest(symbols)
         checking = bool(found) and self._check_is_due()
         wanted = [listing for listing in listings if checking or listing.symbol not in found]
         try:
             polled = await self._poll(wanted)
-        except RetryError:
-            if len(found) < len(symbols):
+        except (RetryError, RejectError):
+            if any(listing.symbol not in found for listing in listings):
                 raise
             log.warning("the stream could not be checked against polled prices")
             return found
@@ -199,6 +201,14 @@ class GrowwSource:
     async def close(self) -> None:
         """Release the connection."""
         await self._connection.close()
+
+    async def _listed(self, symbols: Sequence[str]) -> list[Listing]:
+        shares = (await self._master.load()).shares
+        gone = set(symbols) - shares.keys()
+        if gone - self._gone:
+            log.warning("not in Groww's instrument list", symbols=sorted(gone))
+        self._gone = gone
+        return [shares[symbol] for symbol in symbols if symbol in shares]
 
     async def _account(self, path: str) -> Any:
         return await self._connection.get(
