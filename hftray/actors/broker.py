@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from hftray import observe
-from hftray.core.errors import BrokerUnavailable, RetryError, StopError
+from hftray.core.errors import BrokerUnavailable, DataError, RejectError, RetryError, StopError
 from hftray.core.ledger import RunInfo
 from hftray.core.market import Candle, Instrument
 from hftray.core.orders import BrokerPosition, Order, OrderReport
@@ -19,6 +19,14 @@ from hftray.ports import Broker, Ledger, MarketBatch, Venue
 from hftray.ports_source import MarketSource, Quote
 
 T = TypeVar("T")
+
+
+class _Stopped(RetryError):
+    """What only the operator can change, told to an engine that runs.
+
+    At the start it stops (`require_access`). Later an engine that ended itself would leave its
+    positions alone, so it goes on asking, and its status says why.
+    """
 
 
 class BrokerShell:
@@ -44,38 +52,42 @@ class BrokerShell:
 
     async def place(self, order: Order) -> OrderReport:
         """Send the order once; a known reference returns the order that exists."""
-        return await (await self._reachable()).place(order)
+        try:
+            return await self._of_broker(lambda broker: broker.place(order))
+        except _Stopped as error:
+            raise BrokerUnavailable(str(error)) from error
 
     async def cancel(self, reference: str) -> OrderReport:
         """Withdraw what is not filled."""
-        return await (await self._broker()).cancel(reference)
+        return await self._of_broker(lambda broker: broker.cancel(reference))
 
     async def amend(
         self, reference: str, trigger: Decimal, limit_price: Decimal | None
     ) -> OrderReport:
         """Move a stop order that rests to another trigger."""
-        broker = await self._reachable()
-        return await broker.amend(reference, trigger=trigger, limit_price=limit_price)
+        return await self._of_broker(
+            lambda broker: broker.amend(reference, trigger=trigger, limit_price=limit_price)
+        )
 
     async def report(self, reference: str) -> OrderReport | None:
         """Look an order up."""
-        return await (await self._broker()).report(reference)
+        return await self._of_broker(lambda broker: broker.report(reference))
 
     async def resolve(self, reference: str, symbol: str) -> OrderReport | None:
         """What became of an order of unknown outcome, once that is certain."""
-        return await (await self._broker()).resolve(reference, symbol)
+        return await self._of_broker(lambda broker: broker.resolve(reference, symbol))
 
     async def reports(self) -> list[OrderReport]:
         """Every order of the book."""
-        return await (await self._broker()).reports()
+        return await self._of_broker(lambda broker: broker.reports())
 
     async def positions(self) -> list[BrokerPosition]:
         """What the broker holds for us."""
-        return await (await self._broker()).positions()
+        return await self._of_broker(lambda broker: broker.positions())
 
     async def on_market(self, batch: MarketBatch) -> list[OrderReport]:
         """Reports that changed with this step of the market."""
-        return await (await self._broker()).on_market(batch)
+        return await self._of_broker(lambda broker: broker.on_market(batch))
 
     # Prices, where they come from the broker
 
@@ -99,7 +111,7 @@ class BrokerShell:
 
     async def require_access(self) -> None:
         """StopError when the broker does not take our keys; nothing where none are needed."""
-        source = (await self._present()).source
+        source = (await self._venue_now()).source
         if source is not None:
             await source.require_access()
 
@@ -116,14 +128,17 @@ class BrokerShell:
             "run_id": self._run.run_id,
         }
 
-    async def _reachable(self) -> Broker:
+    async def _of_broker(self, ask: Callable[[Broker], Awaitable[T]]) -> T:
         try:
-            return await self._broker()
+            broker = (await self._present()).broker
         except RetryError as error:
-            raise BrokerUnavailable(str(error)) from error
-
-    async def _broker(self) -> Broker:
-        return (await self._present()).broker
+            raise BrokerUnavailable(str(error)) from error  # nothing can have been taken
+        try:
+            return await ask(broker)
+        except DataError:
+            raise  # fills that cannot be right concern their symbol, which goes no further
+        except StopError as error:
+            raise _Stopped(str(error)) from error
 
     async def _of_source(self, ask: Callable[[MarketSource], Awaitable[T]]) -> T:
         source = (await self._present()).source
@@ -132,11 +147,15 @@ class BrokerShell:
         try:
             return await ask(source)
         except StopError as error:
-            # At the start it stops (`require_access`). Later an engine that ended itself would
-            # leave its positions alone, so it goes on asking, and its status says why.
-            raise RetryError(str(error)) from error
+            raise _Stopped(str(error)) from error
 
     async def _present(self) -> Venue:
+        try:
+            return await self._venue_now()
+        except (StopError, RejectError) as error:  # also a user who is not there any more
+            raise _Stopped(str(error)) from error
+
+    async def _venue_now(self) -> Venue:
         async with self._building:
             if self._venue is None:
                 # After a restart the constructor's run may be history: another user may trade now,
