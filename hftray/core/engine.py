@@ -230,10 +230,11 @@ class SymbolEngine(GuardedLife):
             return f"no entry: {self._flatten}"
         candle = self.candles.last_time()
         assert candle is not None  # a vote follows a candle
-        ends = candle + self.candles.interval
-        if self._exit_at is not None and candle <= self._exit_at < ends:
+        # Left at the next candle's first price, before this one was voted on, counts as well: a
+        # vote on closed candles alone would still have found the position open.
+        if self._exit_at is not None and self._exit_at >= candle:
             return "no entry: exit on this candle"
-        age = (now - ends).total_seconds()
+        age = (now - candle - self.candles.interval).total_seconds()
         if age > self.rules.feed.stale_seconds:
             return f"no entry: the candle closed {age:.0f} s ago"
         fault = self.feed_fault

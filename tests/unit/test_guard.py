@@ -429,6 +429,17 @@ def test_nothing_is_entered_on_the_candle_in_which_the_guard_filled():
     assert desk.signals(final=True)[-1].action == "enter"
 
 
+def test_nor_on_a_candle_that_is_voted_on_after_the_guard_filled_at_the_next_ones_open():
+    desk = Desk(Script({at(5 * n): BUY for n in (1, 2, 3)}), GUARDED)
+    desk.enter()
+    desk.send(tick(14, 1000))
+    desk.send(replace(desk.report(FILLED, 20, "990"), time=at(15)))
+    desk.send(bar(2, "1000 1000 1000 1000"))
+    assert desk.signals(final=True)[-1].action == "no entry: exit on this candle"
+    desk.send(bar(3, "990 990 990 990"))
+    assert desk.signals(final=True)[-1].action == "no entry: exit on this candle"
+
+
 def test_nor_where_the_market_comes_in_closed_candles():
     desk = Desk(Script({at(5 * n): BUY for n in (1, 3, 4)}), GUARDED)
     desk.enter()
