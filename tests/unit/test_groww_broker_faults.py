@@ -375,6 +375,49 @@ async def test_a_row_of_somebody_else_that_cannot_be_read_hides_no_other(world, 
     assert own.reference == BUY.reference
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [lambda row: "row", lambda row: {**row, "exchange_time": 1764100000000000000}],
+    ids=["no object", "nanoseconds"],
+)
+async def test_a_row_of_somebody_else_out_of_all_bounds_hides_no_other(world, damage):
+    await world.broker.place(BUY)
+    world.by_hand()
+
+    def damaged(rows):
+        return [r if r["order_reference_id"] == BUY.reference else damage(r) for r in rows]
+
+    world.broker = world.open_broker(Tampering("order_list", damaged))
+    assert BUY.reference in [report.reference for report in await world.broker.reports()]
+
+
+async def test_a_trade_that_is_no_object_is_asked_for_again(world):
+    transport = await tampered(world, lambda rows: ["row"])
+    with pytest.raises(RetryError, match="not an object"):
+        await world.trade(100.0)
+    transport.change = None
+    [told] = await world.trade(100.0)
+    assert told.filled_quantity == 10
+
+
+async def test_a_position_that_cannot_be_read_matters_unless_it_is_of_another_product(world):
+    await world.broker.place(BUY)
+    await world.trade(100.0)
+    world.groww.account.set_foreign_position("TCS", 7, 100.0, product="CNC")
+
+    def damaged(product):
+        return lambda rows: [
+            {**row, "quantity": "?"} if row["product"] == product else row for row in rows
+        ]
+
+    world.broker = world.open_broker(Tampering("positions", damaged("CNC")))
+    [held] = await world.broker.positions()
+    assert (held.symbol, held.quantity) == ("TCS", 10)
+    world.broker = world.open_broker(Tampering("positions", damaged("MIS")))
+    with pytest.raises(RetryError, match="quantity"):
+        await world.broker.positions()
+
+
 async def test_a_row_of_ours_that_cannot_be_read_lets_nobody_believe_the_list(world):
     await world.broker.place(BUY)
     damage = Tampering("order_list", lambda rows: [{**row, "quantity": None} for row in rows])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hftray.adapters.groww.reports import Part, foreign_report, report_of, with_row, with_trades
 from hftray.adapters.groww.rows import OrderRow, TradeRow, read_order, read_trade
 from hftray.adapters.groww.tracked import TrackedOrder
+from hftray.adapters.groww.wire import read_moment
 from hftray.core.errors import DataError, RetryError
 from hftray.core.orders import OrderStatus, Side
 from hftray.core.session import IST
@@ -257,3 +258,14 @@ def test_reports_only_ever_grow_whatever_order_or_repetition_rows_and_trades_com
         before, ended = report.filled_quantity, report.status is OrderStatus.FILLED
     assert ended
     assert before == total
+
+
+@pytest.mark.parametrize(
+    "value", [1764100000000000, 1764100000000000000, 10**400, "1e1000000", "soon", None, True, -1]
+)
+def test_what_is_no_moment_of_the_calendar_is_none(value):
+    assert read_moment(value) is None
+
+
+def test_a_moment_is_read_in_seconds_and_in_milliseconds():
+    assert read_moment(int(NINE.timestamp())) == read_moment(NINE.timestamp() * 1000) == NINE

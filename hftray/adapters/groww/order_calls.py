@@ -195,7 +195,8 @@ class OrderCalls:
             payload = await self._ask("/positions/user", _SEGMENT, Urgency.LOOK_UP)
         except NotFound:
             return []
-        return [read_position(row) for row in rows_in(payload, "positions")]
+        rows = rows_in(payload, "positions")
+        return [row for own in rows if (row := self._read_position(own)) is not None]
 
     async def quote(self, listing: tuple[str, str], urgency: Urgency, patience: float) -> FullQuote:
         """The quote of (exchange, trading symbol), in `patience` seconds.
@@ -221,10 +222,23 @@ class OrderCalls:
             reference = row.get("order_reference_id") if isinstance(row, dict) else None
             if order_of_part(str(reference)) is not None:
                 raise
-            if str(error) not in self._unreadable:
-                self._unreadable.add(str(error))
-                log.error("an order that is not ours cannot be read", reason=str(error))
+            self._leave_out("an order that is not ours cannot be read", error)
             return None
+
+    def _read_position(self, row: Any) -> PositionRow | None:
+        """A row of the positions; None for one of another product that cannot be read."""
+        try:
+            return read_position(row)
+        except UnreadableReply as error:
+            if not isinstance(row, dict) or row.get("product") in (None, "", MIS):
+                raise
+            self._leave_out("a position that is not ours cannot be read", error)
+            return None
+
+    def _leave_out(self, what: str, error: UnreadableReply) -> None:
+        if str(error) not in self._unreadable:
+            self._unreadable.add(str(error))
+            log.error(what, reason=str(error))
 
     async def close(self) -> None:
         """Release the connection."""

@@ -141,6 +141,8 @@ def read_order(row: Any) -> OrderRow:
 
 def read_trade(row: Any) -> TradeRow:
     """A row of the trades call. UnreadableReply."""
+    if not isinstance(row, Mapping):
+        raise UnreadableReply(f"trade: {row!r:.80} is not an object in Groww's answer")
     price = amount(row, "price")
     time = read_moment(row.get("trade_date_time")) or read_moment(row.get("created_at"))
     if price is None or time is None:

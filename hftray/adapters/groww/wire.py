@@ -175,8 +175,11 @@ def read_moment(value: object) -> datetime | None:
     number = _number(value)
     if number is None or number <= 0:
         return None
-    seconds = float(number / 1000 if number > _MILLISECONDS else number)
-    return datetime.fromtimestamp(seconds, UTC).astimezone(IST)
+    try:
+        seconds = float(number / 1000 if number > _MILLISECONDS else number)
+        return datetime.fromtimestamp(seconds, UTC).astimezone(IST)
+    except (ValueError, ArithmeticError, OSError):  # no day of the calendar: micro- or nanoseconds
+        return None
 
 
 def _candle(row: Any, symbol: str) -> tuple[Candle | None, str]:
