@@ -391,6 +391,15 @@ async def test_a_row_of_somebody_else_out_of_all_bounds_hides_no_other(world, da
     assert BUY.reference in [report.reference for report in await world.broker.reports()]
 
 
+@pytest.mark.parametrize("product", [None, "INTRADAY"])
+async def test_an_order_with_our_reference_is_ours_whatever_its_product(world, product):
+    await world.broker.place(BUY)
+    damage = Tampering("order_list", lambda rows: [{**row, "product": product} for row in rows])
+    world.broker = world.open_broker(damage)
+    [own] = await world.broker.reports()
+    assert own.reference == BUY.reference
+
+
 async def test_a_trade_that_is_no_object_is_asked_for_again(world):
     transport = await tampered(world, lambda rows: ["row"])
     with pytest.raises(RetryError, match="not an object"):

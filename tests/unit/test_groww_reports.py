@@ -269,3 +269,8 @@ def test_what_is_no_moment_of_the_calendar_is_none(value):
 
 def test_a_moment_is_read_in_seconds_and_in_milliseconds():
     assert read_moment(int(NINE.timestamp())) == read_moment(NINE.timestamp() * 1000) == NINE
+
+
+def test_an_order_without_parts_is_not_over():
+    report = report_of(REFERENCE, "TCS", [], asked=10)
+    assert (report.status, report.quantity, report.filled_quantity) == (OrderStatus.WORKING, 10, 0)

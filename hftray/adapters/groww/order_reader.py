@@ -104,10 +104,10 @@ class OrderReader:
         """Take a row that Groww told."""
         if row.word not in KNOWN_WORDS:
             self._once(f"order status {row.word!r} is not documented, taken for working")
-        if row.product != MIS:
+        own = order_of_part(row.reference)
+        if own is None and row.product != MIS:
             self._once(f"orders of product {row.product} are not looked at")
             return
-        own = order_of_part(row.reference)
         if own is None:
             self.foreign[row.order_id] = row
             return

@@ -109,7 +109,8 @@ def report_of(
     """The order's report from its parts, in their order.
 
     `asked` is the quantity ordered, None when only the parts tell; `unsure` says that another part
-    may be at Groww, so the order is not over; `note` is what a working order waits for.
+    may be at Groww, so the order is not over, nor is one without parts; `note` is what a working
+    order waits for.
     """
     rows = [part.row for part in parts]
     fills = sorted(
@@ -118,7 +119,7 @@ def report_of(
     )
     filled = sum(fill.quantity for fill in fills)
     quantity = asked or sum(row.quantity for row in rows)
-    if unsure or not all(part.over for part in parts):
+    if unsure or not parts or not all(part.over for part in parts):
         status, reason = OrderStatus.WORKING, note
         if missing := sum(part.unaccounted for part in parts):
             reason = f"{missing} shares are filled, their trades are not told yet"
