@@ -24,7 +24,9 @@ class Step:
     have begun) warm an empty buffer, `roster` replaces the voters, `awaiting` says that a candle
     which is over is still to come,
     `flatten` closes and forbids entries until a step comes without it, `recover` re-reads the
-    ledger first, `look_up` asks the broker about the order under way. `proceed` brings no news: it
+    ledger first, `look_up` asks the broker about the order under way. `blind` is why the history
+    cannot be had: the step is taken without it, by a position and its orders, without a vote.
+    `proceed` brings no news: it
     lets an entry take its next step, to risk and then to the broker.
     """
 
@@ -40,6 +42,7 @@ class Step:
     flatten: str | None = None
     recover: bool = False
     look_up: bool = False
+    blind: str = ""
     proceed: bool = False
 
 
@@ -48,8 +51,8 @@ class StepReport:
     """What one symbol made of a step.
 
     `trouble` is what kept the step from being finished, `feed_fault` why prices are not trusted.
-    `unready` means the market was not taken: the actor is new, has missed a candle, or was told to
-    recover, and wants the step again with history and roster. `wants_turn` means that an entry
+    `unready` means the market was not voted on: the actor is new, has missed a candle, or was told
+    to recover, and wants the step again with history and roster. `wants_turn` means that an entry
     waits for a step that says `proceed`; the report of that one replaces this one. `guard` is the
     stop order at the broker, or on its way there, with the trigger it has as far as is known.
     """

@@ -338,11 +338,17 @@ class Scanner:
         report = await symbol.step(step)
         if not report.unready:
             return report
-        forming = None if step.candle else await self.feed.forming(name, step.now)
-        newest = step.candle or forming
-        history = await self.feed.history(name, self._history, newest.time if newest else step.now)
-        full = replace(step, history=history, forming=forming, roster=self.roster)
-        return await symbol.step(full)
+        full = replace(step, roster=self.roster)
+        try:
+            forming = None if step.candle else await self.feed.forming(name, step.now)
+            newest = step.candle or forming
+            until = newest.time if newest else step.now
+            history = await self.feed.history(name, self._history, until)
+        except (RetryError, RejectError, UnknownOutcome) as error:
+            # Nobody votes without it, but a position has to get out all the same.
+            log.warning("no history", symbol=name, reason=str(error))
+            return await symbol.step(replace(full, blind=f"no history: {error}"))
+        return await symbol.step(replace(full, history=history, forming=forming))
 
     def _news(self, name: str, batch: MarketBatch) -> Step:
         known = self.reports.get(name)

@@ -96,8 +96,9 @@ class SymbolShell:
             if not step.proceed:
                 self._signals, self._traded = [], False
             self._refresh(step)
-            if not self._ready:
+            if not (self._ready or step.blind):
                 return self._report("")
+            self._engine.voteless = not self._ready
             trouble = ""
             try:
                 if self._epoch is None or self._unknown or step.recover:
@@ -120,7 +121,7 @@ class SymbolShell:
                 self._unknown = True
                 raise
             told = self._engine.exit_fault or self._engine.guard_fault or self._roster_fault
-            return self._report(trouble or told)
+            return self._report(trouble or told or step.blind)
 
     async def step_packed(self, packed: bytes) -> bytes:
         """`step` with pickled values, for callers in other processes."""
@@ -144,6 +145,8 @@ class SymbolShell:
         if step.history is not None:
             self._engine.warm(step.history, step.forming)
             self._warm = True
+        elif step.recover and step.blind:
+            self._engine.warm([])
 
     @property
     def _ready(self) -> bool:

@@ -49,6 +49,7 @@ class SymbolEngine(GuardedLife):
     def __init__(self, instrument: Instrument, rules: TradingRules, electorate: Electorate) -> None:
         super().__init__(instrument, rules)
         self.electorate = electorate
+        self.voteless = False  # without its history only what is open is looked after
         self._begin_anew()
         self.session: TradingSession | None = None
         self.last_price: float | None = None
@@ -195,6 +196,8 @@ class SymbolEngine(GuardedLife):
     # Deciding
 
     def _vote(self, now: datetime, price: float, *, final: bool) -> list[Command]:
+        if self.voteless:
+            return []
         vote = self.electorate.vote(self.candles.view())
         candle_time = self.candles.last_time()
         assert candle_time is not None  # a vote follows a candle
@@ -280,7 +283,7 @@ class SymbolEngine(GuardedLife):
         held = self.position
         assert held is not None  # _guard and _on_candle looked
         assert self.session is not None
-        self._exit_at = self.candles.last_time()
+        self._exit_at = self.candles.last_time() or now
         held_back = self._held_back(reason, now, trigger)
         if held_back is not None:
             return held_back

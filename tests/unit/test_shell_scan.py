@@ -13,7 +13,8 @@ from shell_world import Faulty, FaultyLedger
 
 from hftray.actors.outbox import OUTBOX_LIMIT, Outbox
 from hftray.actors.scan import Scanner
-from hftray.core.errors import LedgerUnavailable, RetryError, UnknownOutcome
+from hftray.actors.symbol import SymbolShell
+from hftray.core.errors import LedgerUnavailable, NotFound, RetryError, UnknownOutcome
 from hftray.core.events import Decision, Signal
 from hftray.core.ledger import SignalRecorded
 from hftray.core.orders import Leg, Order, OrderReport, OrderStatus, Side, TradeStatus
@@ -531,6 +532,37 @@ async def test_the_roster_is_sent_to_whoever_has_another_version():
     scanner.roster = (4, [])
     await scanner.scan()
     assert [step.roster for step in symbols["TCS"].steps] == [None, (4, [])]
+
+
+@pytest.mark.parametrize("method", ["history", "forming"])
+@pytest.mark.parametrize("error", [RetryError, NotFound])
+async def test_a_kill_closes_what_is_open_though_no_history_is_to_be_had(method, error):
+    feed = simulated()
+    market = await Market(feed, rules=LIVELY).open()
+    scanner = await market.scanner()
+    await feed.start(FOUR, None)
+    while not any(report.position for report in scanner.reports.values()):
+        await scanner.scan()
+    market.shells = {
+        name: SymbolShell(share, market.rules, market.risk, market.broker)
+        for name, share in market.instruments.items()
+    }
+    market.feed = Faulty(feed)
+    market.feed.fail(method, error, times=10**4)
+    again = await market.scanner()
+    again.rejoined()
+    again.kill = "operator"
+    entries = [trade for trade in market.trades if trade.leg is Leg.ENTRY]
+    for _ in range(5):
+        outcome = await again.scan()
+        assert set(outcome.trouble) == set(FOUR)
+        assert all(why.startswith("no history: ") for why in outcome.trouble.values())
+        assert outcome.signals == []
+    assert not any(report.position for report in again.reports.values())
+    assert [trade for trade in market.trades if trade.leg is Leg.ENTRY] == entries
+    again.feed = feed
+    assert (await again.scan()).trouble == {}
+    await market.check_books()
 
 
 async def test_recover_is_sent_once_to_everybody():

@@ -456,6 +456,50 @@ async def test_a_step_that_says_recover_asks_for_history_and_reads_the_ledger_ag
     assert len((await shell.state())["candles"]["ints"][0]) == 11
 
 
+BLIND = "no history: away"
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"tick": tick(21, 970.0)}, "trailing_stop"),
+        ({"tick": tick(21, 1000.0), "flatten": "kill"}, "kill_switch"),
+        ({"candle": bar(4, "1000 1000 970 990")}, "trailing_stop"),
+    ],
+)
+@pytest.mark.parametrize("how", ["new", "told to recover"])
+async def test_without_a_history_a_position_still_gets_out_and_nobody_votes(
+    world, changes, reason, how
+):
+    shell = await holding(world)
+    if how == "new":
+        shell = world.shell()
+    shell._engine.electorate = anywhere()
+    step = Step(at(25), session(), blind=BLIND, recover=True, **changes)
+    report = await shell.step(step)
+    assert (report.unready, report.signals, report.trouble) == (True, (), BLIND)
+    assert report.phase == ("FLAT" if step.candle else "EXITING")  # the candle has been traded
+    (sent,) = [row.trade for row in world.ledger.store.trades.values() if row.trade.leg is EXIT]
+    assert sent.reason == reason
+    await world.trade(shell, tick(26, 990.0), blind=BLIND)
+    report = await shell.step(Step(at(27), session(), tick=tick(27, 1000.0), blind=BLIND))
+    assert (report.phase, report.position, report.last_price) == ("FLAT", None, 1000.0)
+    assert world.rows(ENTRY) == [(ENTRY, EXECUTED, 20)]  # the script would have bought again
+    report = await shell.step(
+        Step(at(30), session(), candle=bar(5, FLAT_BAR), history=quiet_history(), roster=ROSTER)
+    )
+    assert (report.unready, report.trouble, len(report.signals)) == (False, "", 1)
+    await world.agree(shell)
+
+
+async def test_without_a_history_the_clock_still_ends_a_position(world):
+    await holding(world)
+    shell = world.shell()
+    await shell.step(Step(at(20), session(), tick=tick(20, 1000.0), blind=BLIND))
+    report = await shell.step(Step(session().square_off_at, session(), blind=BLIND))
+    assert (report.phase, report.unready) == ("EXITING", True)
+
+
 # Anything at any time
 
 faults = st.lists(
