@@ -1,9 +1,11 @@
 """Candles of past days on disk: Parquet, a file a symbol and month, and which days it holds whole.
 
 The files lie in `<folder>/<exchange>/<symbol>/`. They are only a copy of what the source would say
-again: one that cannot be read counts as absent and is written anew.
+again: one that cannot be read counts as absent and is written anew, and one that cannot be written
+is asked for again.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -53,15 +55,20 @@ class CandleStore:
         return StoredMonth(Candles(time, day, *prices), days)
 
     def write(self, share: Instrument, month: date, kept: StoredMonth) -> None:
-        """Replace the month's file, whole or not at all."""
+        """Replace the month's file, whole or not at all; that it cannot be is only logged."""
         path = self._path(share, month)
-        path.parent.mkdir(parents=True, exist_ok=True)
         columns = {name: getattr(kept.candles, name) for name in ("time", "day", *COLUMNS)}
         days = b" ".join(str(day).encode() for day in sorted(kept.days))
         table = pa.table(columns).replace_schema_metadata({_DAYS: days})
         fresh = path.with_suffix(".new")
-        parquet.write_table(table, fresh)
-        fresh.replace(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            parquet.write_table(table, fresh)
+            fresh.replace(path)
+        except (OSError, pa.ArrowException) as error:
+            log.warning("candles cannot be stored", path=str(path), reason=str(error))
+            with suppress(OSError):  # what was begun would only fill the disk further
+                fresh.unlink(missing_ok=True)
 
     def _path(self, share: Instrument, month: date) -> Path:
         folder = self._folder / share.exchange / quote(share.symbol, safe="")

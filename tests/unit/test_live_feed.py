@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 from math import nan
 
+import pyarrow as pa
 import pytest
 from engine_world import DAY, at
 from live_feed_world import AUGUST, SHARES, Live, candle, day_of
@@ -377,6 +378,30 @@ async def test_a_stored_file_that_cannot_be_read_is_fetched_anew(tmp_path):
     again = Live(tmp_path, at(20, TUESDAY), days=[DAY])
     assert await again.feed.history("TCS", 75) == found
     assert file.read_bytes() != b"nonsense"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), pa.ArrowInvalid("not now")]
+)
+async def test_a_disk_that_takes_no_candles_costs_only_more_calls(tmp_path, monkeypatch, error):
+    def full(table, where):
+        where.write_bytes(b"half")
+        raise error
+
+    live = Live(tmp_path, at(20, TUESDAY), days=[DAY])
+    monkeypatch.setattr("hftray.adapters.candle_store.parquet.write_table", full)
+    found = await live.feed.history("TCS", 75)
+    assert len(found) == 75
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    asked = len(live.asked("candles"))
+    assert await live.feed.history("TCS", 75) == found
+    assert len(live.asked("candles")) > asked
+
+
+async def test_a_folder_that_cannot_be_made_costs_no_history(tmp_path):
+    (tmp_path / "NSE").write_text("in the way")
+    live = Live(tmp_path, at(20, TUESDAY), days=[DAY])
+    assert len(await live.feed.history("TCS", 75)) == 75
 
 
 async def test_columns_fill_gaps_between_stored_days(tmp_path):
