@@ -38,6 +38,7 @@ GUARDED_STORY = (
     {"decision": SELL},
     {"parts": (6,)},
     {"move": D(15), "parts": (6,)},
+    {},  # by its stamp the guard filled in this candle, so nothing is entered on it
     {"decision": BUY},
     {"parts": (6,)},
     {"move": D(50)},
