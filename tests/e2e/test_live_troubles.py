@@ -109,7 +109,7 @@ class Day:
             "HFTRAY_GROWW__STREAM": "auto",
             "HFTRAY_GROWW__STREAM_URL": self.world.feed.url,
         }
-        self.start_again("restart")
+        self.start_again("restart", "OURS", "MUTE", "LOCK", "REPLY")
 
     def lock_the_circuit(self) -> None:
         """The short's share leaps to the upper circuit; everything is killed under its exit."""
@@ -120,7 +120,7 @@ class Day:
             if candle == opens(9):
                 self.until_told("upper circuit limit")
                 self.system.kill_everything()
-                self.start_again("killed")
+                self.start_again("killed", "OURS", "MUTE", "REPLY")
         # The eleventh candle opens below the circuit.
         self.until_flat("LOCK")
 
@@ -155,10 +155,11 @@ class Day:
 
     # The tools of the troubles
 
-    def start_again(self, name: str) -> None:
+    def start_again(self, name: str, *guarded: str) -> None:
         self.system.start()
         settle(self.system, self.clock.now())
         self.until(lambda: self.get("/api/risk")["locks"], "the broker's book to be compared")
+        self.until_guarded(*guarded)  # a symbol on a busy machine may still look its guard up
         self.seen.guards[name] = self.guards()
         self.seen.told[name] = self.status()["degraded"]
         self.seen.locks[name] = self.get("/api/risk")["locks"]
