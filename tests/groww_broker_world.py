@@ -106,6 +106,10 @@ class GrowwWorld:
         self.seconds += self._options.lookup_patience
         return await self.broker.resolve(reference, "TCS")
 
+    def hold(self, quantity: int = 10, exchange: str = "NSE") -> None:
+        """The account holds shares that no order of today explains."""
+        self.groww.account.set_foreign_position("TCS", quantity, FLAT, exchange=exchange)
+
     def by_hand(self, side: str = "BUY", quantity: int = 5, **changes: Any) -> None:
         """Somebody places an order in the app."""
         body = {

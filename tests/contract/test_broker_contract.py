@@ -36,6 +36,8 @@ OPEN = datetime(2026, 11, 20, 9, 15, tzinfo=IST)
 TODAY = trading_session(OPEN.date(), OPEN, OPEN + timedelta(hours=6), SessionRules())
 BUY = Order("20261120E0000000001", "TCS", "NSE", Leg.ENTRY, Side.BUY, 10, OPEN)
 SELL = replace(BUY, reference="20261120X0000000001", leg=Leg.EXIT, side=Side.SELL)
+# A broker may refuse an exit of what it does not hold; an entry opens a short.
+SHORT = replace(BUY, reference="20261120E0000000002", side=Side.SELL)
 # Stop orders that the market reaches when it moves by five rupees from 100.
 STOP_BELOW = replace(SELL, stop=True, trigger=Decimal("95.00"), limit_price=Decimal("94.00"))
 STOP_ABOVE = replace(
@@ -195,7 +197,7 @@ async def test_news_that_were_lost_are_told_again_and_fill_nothing_twice(world, 
 
 @pytest.mark.parametrize(
     ("order", "limit", "outside", "inside"),
-    [(BUY, "99.00", 99.1, 98.9), (SELL, "101.00", 100.9, 101.2)],
+    [(BUY, "99.00", 99.1, 98.9), (SHORT, "101.00", 100.9, 101.2)],
 )
 async def test_a_limit_is_respected(world, order, limit, outside, inside):
     order = replace(order, limit_price=Decimal(limit))
@@ -238,7 +240,7 @@ async def test_what_was_filled_before_a_cancel_is_kept(world):
 
 async def test_a_new_process_finds_the_same_book_and_goes_on(world):
     await world.broker.place(BUY)
-    await world.broker.place(replace(SELL, limit_price=Decimal("500.00")))
+    await world.broker.place(replace(SHORT, limit_price=Decimal("500.00")))
     await world.trade(100.0)
     before = await world.broker.reports()
     await world.reopen()
@@ -413,7 +415,7 @@ async def test_positions_are_what_was_bought_less_what_was_sold(world):
 
 
 async def test_shares_sold_short_count_below_zero_and_a_flat_symbol_not_at_all(world):
-    await world.broker.place(SELL)
+    await world.broker.place(SHORT)
     await world.trade(100.0)
     await world.trade(100.0)
     assert _held(await world.broker.positions()) == {"TCS": -10}

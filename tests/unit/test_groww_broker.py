@@ -49,12 +49,14 @@ async def test_what_is_sent_is_an_intraday_limit_order_for_the_day(world):
 
 
 async def test_an_exit_is_priced_a_percent_beyond_the_last_price(world):
+    world.hold()
     await world.broker.place(EXIT)
     [sent] = world.requests("/order/create")
     assert (sent["price"], sent["order_type"]) == (99.0, "LIMIT")
 
 
 async def test_without_a_quote_an_exit_is_priced_by_the_feed(world):
+    world.hold()
     await world.trade(104.0)
     world.groww.faults.add("http_status", path="/live-data/quote", status=503, times=None)
     await world.broker.place(EXIT)
@@ -63,6 +65,7 @@ async def test_without_a_quote_an_exit_is_priced_by_the_feed(world):
 
 
 async def test_without_any_price_an_exit_is_not_sent(world):
+    world.hold()
     await world.reopen()
     world.groww.faults.add("http_status", path="/live-data/quote", status=503, times=None)
     with pytest.raises(BrokerUnavailable, match="TCS"):
@@ -98,6 +101,7 @@ async def test_a_share_on_bse_is_the_twin_with_the_exchange_in_its_name(world):
 
 
 async def test_calls_for_an_exit_go_before_others(world):
+    world.hold()
     urgencies = []
     calls = world.broker._calls
     ask, post = calls._ask, calls._post
@@ -121,6 +125,57 @@ async def test_calls_for_an_exit_go_before_others(world):
     await world.broker.place(BUY)
     await world.broker.cancel(BUY.reference)
     assert set(urgencies) == {Urgency.ENTRY}
+
+
+# Exits of what is not there
+
+
+@pytest.mark.parametrize(
+    ("held", "side", "told"),
+    [
+        (0, Side.SELL, "holds none of TCS"),
+        (-10, Side.SELL, "holds none of TCS"),
+        (9, Side.SELL, "holds 9, not 10, of TCS"),
+        (0, Side.BUY, "holds none of TCS"),
+        (10, Side.BUY, "holds none of TCS"),
+        (-9, Side.BUY, "holds 9, not 10, of TCS"),
+    ],
+)
+async def test_an_exit_of_more_than_the_broker_holds_is_not_sent(world, held, side, told):
+    if held:
+        world.hold(held)
+    world.hold(side.sign * -10, "BSE")
+    with pytest.raises(OrderRejected, match=f"{EXIT.reference}: .*{told}.*settle by hand"):
+        await world.broker.place(replace(EXIT, side=side))
+    assert world.requests("/order/create") == []
+
+
+async def test_a_position_closed_by_hand_is_not_closed_again(world):
+    await world.broker.place(BUY)
+    await world.trade(100.0)
+    world.by_hand("SELL", 10, price=99.0)
+    await world.trade(100.0)
+    with pytest.raises(OrderRejected, match="closed elsewhere"):
+        await world.broker.place(EXIT)
+    assert await world.broker.positions() == []
+
+
+@pytest.mark.parametrize(("kind", "settings"), [
+    ("http_status", {"status": 503}), ("html", {}), ("error", {"code": "GA001"}),
+    ("error", {"code": "GA005"}), ("slow", {"seconds": 4.0}),
+])  # fmt: skip
+async def test_an_exit_is_sent_when_the_positions_cannot_be_read(world, kind, settings):
+    world.groww.faults.add(kind, path="/positions/user", times=None, **settings)
+    assert (await world.broker.place(EXIT)).status is OrderStatus.WORKING
+
+
+async def test_an_exit_that_was_sent_is_returned_though_nothing_is_held_any_more(world):
+    world.hold()
+    placed = await world.broker.place(EXIT)
+    [sold] = await world.trade(100.0)
+    await world.reopen()
+    assert sold.reference == placed.reference
+    assert await world.broker.place(EXIT) == sold
 
 
 # Parts

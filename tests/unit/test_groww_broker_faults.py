@@ -69,6 +69,7 @@ NOT_TAKEN = {
 @pytest.mark.parametrize("fault", TAKEN)
 @pytest.mark.parametrize("order", [BUY, EXIT], ids=["entry", "exit"])
 async def test_an_order_that_was_taken_is_found_at_once_by_its_reference(world, fault, order):
+    world.hold()
     kind, settings = TAKEN[fault]
     world.groww.faults.add(kind, path=CREATE, **settings)
     placed = await world.broker.place(order)
@@ -356,6 +357,7 @@ async def test_prices_in_paise_are_not_booked_and_bar_the_symbol(world):
 
 async def test_news_of_one_order_do_not_wait_for_another_s_missing_trades(world):
     other = replace(EXIT, symbol="BSE:TCS", exchange="BSE")
+    world.hold(exchange="BSE")
     await tampered(world, lambda rows: [r for r in rows if r["exchange"] == "BSE"])
     await world.broker.place(other)
     [told] = await world.trade(100.0)
@@ -524,6 +526,7 @@ async def test_without_a_network_nothing_is_known_and_nothing_is_lost(world):
 
 
 async def test_an_entry_is_not_sent_before_the_day_s_orders_are_known_and_an_exit_is(world):
+    world.hold()
     await world.reopen()
     world.groww.faults.add("http_status", path="/order/list", status=503, times=None)
     with pytest.raises(BrokerUnavailable, match="not sent"):
@@ -533,6 +536,7 @@ async def test_an_entry_is_not_sent_before_the_day_s_orders_are_known_and_an_exi
 
 
 async def test_a_token_that_expires_between_orders_is_renewed_and_nothing_is_sent_twice(world):
+    world.hold()
     await world.broker.place(BUY)
     world.groww.sessions.expire()
     assert (await world.broker.place(EXIT)).status is OrderStatus.WORKING

@@ -111,6 +111,7 @@ async def test_a_guard_whose_trigger_is_already_passed_is_refused():
 async def test_an_exit_withdraws_a_guard_first_and_both_are_known_after_a_restart(world):
     withdrawn = await world.broker.cancel(GUARD.reference)
     assert withdrawn.status is OrderStatus.CANCELLED
+    world.hold()
     leave = replace(EXIT, reference="20261120X0000000002")
     await world.broker.place(leave)
     [sold] = await world.trade(100.0)

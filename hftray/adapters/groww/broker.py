@@ -17,7 +17,8 @@ symbol: the ledger calls the order FAILED while the broker has it.
 **What an answer decides.** 403 (AccessDenied) is told as BrokerUnavailable: nothing was taken, and
 an engine that stopped for it would guard no position. Fills that cannot be right are not booked:
 their order is reported as working, with the reason, and whoever asks about it is told DataError, so
-its symbol neither opens nor closes anything.
+its symbol neither opens nor closes anything. An exit of shares that the account does not hold
+is refused (`holdings`).
 """
 
 import asyncio
@@ -97,6 +98,8 @@ class GrowwBroker:
         async with self._turn(order.reference):
             known = await self._known(order, urgency)
             if known is None:
+                if order.leg is Leg.EXIT and not order.stop:
+                    await self._holdings.require(order)
                 return self._tell(await self._sender.send(order, urgency))
             await self._reader.refresh(known, urgency)
             return self._tell(known)

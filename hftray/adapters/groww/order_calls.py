@@ -189,12 +189,17 @@ class OrderCalls:
                 break
         return rows
 
-    async def positions(self) -> list[PositionRow]:
-        """Positions of the cash segment. RetryError."""
+    async def positions(self, urgency: Urgency, patience: float) -> list[PositionRow]:
+        """Positions of the cash segment, in `patience` seconds. RetryError."""
         try:
-            payload = await self._ask("/positions/user", _SEGMENT, Urgency.LOOK_UP)
+            async with asyncio.timeout(patience):
+                payload = await self._ask(
+                    "/positions/user", _SEGMENT, urgency, Category.NON_TRADING, patience
+                )
         except NotFound:
             return []
+        except TimeoutError:
+            raise RetryError(f"no positions within {patience:g} seconds") from None
         rows = rows_in(payload, "positions")
         return [row for own in rows if (row := self._read_position(own)) is not None]
 
