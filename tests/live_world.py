@@ -87,6 +87,8 @@ class GrowwDay:
             "HFTRAY_GROWW__CLOCK_URL": f"{self.groww.url}/_test/clock",
             "HFTRAY_GROWW__STREAM": "off",
             "HFTRAY_GROWW__GUARD_STEP_PERCENT": "0",
+            # The clock stands while a busy machine fetches a candle; market seconds, under a quarter.
+            "HFTRAY_GROWW__CANDLE_PATIENCE": "60",
             "HFTRAY_ENGINE__SCAN_INTERVAL": "0.02",
             "HFTRAY_ENGINE__CLOSED_INTERVAL": "0.05",
             "HFTRAY_ENGINE__SNAPSHOT_INTERVAL": "0.01",
