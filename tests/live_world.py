@@ -87,7 +87,7 @@ class GrowwDay:
             "HFTRAY_GROWW__CLOCK_URL": f"{self.groww.url}/_test/clock",
             "HFTRAY_GROWW__STREAM": "off",
             "HFTRAY_GROWW__GUARD_STEP_PERCENT": "0",
-            # The clock stands while a busy machine fetches a candle; market seconds, under a quarter.
+            # The clock stands still while a busy machine fetches a candle.
             "HFTRAY_GROWW__CANDLE_PATIENCE": "60",
             "HFTRAY_ENGINE__SCAN_INTERVAL": "0.02",
             "HFTRAY_ENGINE__CLOSED_INTERVAL": "0.05",
