@@ -100,8 +100,9 @@ async def test_a_share_on_bse_is_the_twin_with_the_exchange_in_its_name(world):
     assert (held.symbol, held.quantity) == ("BSE:TCS", 10)
 
 
-async def test_calls_for_an_exit_go_before_others(world):
-    world.hold()
+@pytest.fixture
+def urgencies(world):
+    """The urgency of every call that the broker makes."""
     urgencies = []
     calls = world.broker._calls
     ask, post = calls._ask, calls._post
@@ -115,6 +116,11 @@ async def test_calls_for_an_exit_go_before_others(world):
         return await post(path, body, urgency)
 
     calls._ask, calls._post = watched_ask, watched_post
+    return urgencies
+
+
+async def test_calls_for_an_exit_go_before_others(world, urgencies):
+    world.hold()
     world.groww.faults.add("drop_reply", path="/order/create")
     await world.broker.place(EXIT)
     await world.broker.resolve(EXIT.reference, "TCS")
@@ -125,6 +131,18 @@ async def test_calls_for_an_exit_go_before_others(world):
     await world.broker.place(BUY)
     await world.broker.cancel(BUY.reference)
     assert set(urgencies) == {Urgency.ENTRY}
+
+
+async def test_exits_go_before_guards_but_for_one_that_is_withdrawn(world, urgencies):
+    guard = replace(EXIT, stop=True, trigger=D("95.00"))
+    await world.broker.place(guard)
+    await world.broker.amend(guard.reference, trigger=D("97.00"), limit_price=None)
+    await world.broker.place(guard)
+    assert set(urgencies) == {Urgency.ENTRY}
+    assert len(urgencies) >= 6
+    urgencies.clear()
+    await world.broker.cancel(guard.reference)
+    assert set(urgencies) == {Urgency.EXIT}
 
 
 # Exits of what is not there

@@ -94,7 +94,8 @@ class GrowwBroker:
     async def place(self, order: Order) -> OrderReport:
         """Send the order once, in parts where the exchange wants that. The errors of the port."""
         self._sender.require_sound(order)
-        urgency = _urgency(order.leg)
+        # A guard that comes a moment later guards as well; an exit must not wait for it.
+        urgency = Urgency.ENTRY if order.stop else _urgency(order.leg)
         async with self._turn(order.reference):
             known = await self._known(order, urgency)
             if known is None:
@@ -125,7 +126,7 @@ class GrowwBroker:
         The errors of the port.
         """
         async with self._turn(reference):
-            order = await self._located(reference, Urgency.EXIT)
+            order = await self._located(reference, Urgency.ENTRY)
             if isinstance(order, OrderReport):
                 return order
             await self._changer.move(order, trigger, limit_price)

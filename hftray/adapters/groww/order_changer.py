@@ -61,10 +61,11 @@ class OrderChanger:
         """Move a stop order's resting parts, and wait until that is confirmed.
 
         Whether they rest is read first: to modify a stop that has triggered might set it back.
+        Exits go before it: until it is moved it guards where it stands.
         OrderRejected, BrokerUnavailable, UnknownOutcome.
         """
         reference = order.reference
-        await self._reader.refresh(order, Urgency.EXIT)
+        await self._reader.refresh(order, Urgency.ENTRY)
         rows = [part.row for part in order.parts.values()]
         if not all(row.is_stop for row in rows):
             raise OrderRejected(f"{reference} is not a stop order")
@@ -79,12 +80,12 @@ class OrderChanger:
         for row in resting:
             try:
                 if not row.stands_at(price):
-                    await self._calls.modify(row, price, Urgency.EXIT)
+                    await self._calls.modify(row, price, Urgency.ENTRY)
             except (RejectError, UnknownOutcome) as error:
                 fault = error
         for wait in CONFIRM_WAITS:
             await asyncio.sleep(wait)
-            await self._reader.refresh(order, Urgency.EXIT)
+            await self._reader.refresh(order, Urgency.ENTRY)
             if all(not row.rests or row.stands_at(price) for row in order.open_parts().values()):
                 return
             if isinstance(fault, RejectError):
