@@ -301,18 +301,21 @@ async def test_a_fill_that_shows_late_is_told_when_it_shows(world):
 
 
 class Tampering(httpx.AsyncHTTPTransport):
-    """Changes a list that Groww tells: the rows as `change` leaves them."""
+    """Changes a value that Groww tells under a name, or the `whole` payload that has it."""
 
-    def __init__(self, name, change):
+    def __init__(self, name, change, *, whole=False):
         super().__init__()
-        self.name, self.change = name, change
+        self.name, self.change, self.whole = name, change, whole
 
     async def handle_async_request(self, request):
         response = await super().handle_async_request(request)
         body = httpx.Response(200, content=await response.aread()).json()
         payload = body.get("payload")
         if self.change and isinstance(payload, dict) and self.name in payload:
-            payload[self.name] = self.change(payload[self.name])
+            if self.whole:
+                body["payload"] = self.change(payload)
+            else:
+                payload[self.name] = self.change(payload[self.name])
         return httpx.Response(200, json=body)
 
 
@@ -337,6 +340,37 @@ async def test_an_order_is_not_over_before_its_trades_are_told_and_no_price_is_m
     transport.change = None
     [told] = await world.trade(100.0)
     assert (told.status, told.average_price) == (OrderStatus.FILLED, D("100.0"))
+
+
+@pytest.mark.parametrize("order", [BUY, EXIT], ids=["entry", "exit"])
+async def test_shares_that_the_row_of_a_withdrawn_order_does_not_tell_yet_are_counted(world, order):
+    world.hold()
+    world.groww.faults.add("partial_fills", path="TCS")
+    away = {"limit_price": D("90.00") if order is BUY else D("110.00")}
+
+    def behind(row):
+        return {**row, "filled_quantity": 0, "remaining_quantity": row["quantity"]}
+
+    world.broker = world.open_broker(Tampering("filled_quantity", behind, whole=True))
+    await world.broker.place(replace(order, **away))
+    world.step(89.0 if order is BUY else 111.0)
+    ended = await world.broker.cancel(order.reference)
+    assert (ended.status, ended.filled_quantity) == (OrderStatus.CANCELLED, 5)
+
+
+@pytest.mark.parametrize("order", [BUY, EXIT], ids=["entry", "exit"])
+async def test_an_end_without_a_share_is_not_told_while_trades_cannot_be_read(world, order):
+    world.hold()
+    away = {"limit_price": D("90.00") if order is BUY else D("110.00")}
+    await world.broker.place(replace(order, **away))
+    broken = world.groww.faults.add("http_status", path="/order/trades/*", status=503, times=None)
+    with pytest.raises(RetryError):
+        await world.broker.cancel(order.reference)
+    with pytest.raises(RetryError):
+        await world.trade(100.0)
+    world.groww.faults.clear(broken)
+    [told] = await world.trade(100.0)
+    assert (told.status, told.filled_quantity) == (OrderStatus.CANCELLED, 0)
 
 
 async def test_prices_in_paise_are_not_booked_and_bar_the_symbol(world):

@@ -115,7 +115,7 @@ def test_the_ends_of_an_order():
     filled = one(whole)
     assert (filled.status, filled.filled_quantity) == (OrderStatus.FILLED, 10)
     assert (filled.average_price, filled.time) == (D("99.95"), NINE + timedelta(seconds=1))
-    refused = one(Part(row("REJECTED", 0, remark="margin is short")))
+    refused = one(with_trades(Part(row("REJECTED", 0, remark="margin is short")), []))
     assert (refused.status, refused.reason) == (OrderStatus.REJECTED, "margin is short")
     crossed = one(with_trades(Part(row("CANCELLED", 4)), [trade(1, 4)]))
     assert (crossed.status, crossed.filled_quantity) == (OrderStatus.CANCELLED, 4)
@@ -131,6 +131,18 @@ def test_an_order_is_not_over_before_its_trades_account_for_it(word, filled):
     report = one(part)
     assert (report.status, report.filled_quantity) == (OrderStatus.WORKING, 4)
     assert "trades are not told yet" in report.reason
+
+
+@pytest.mark.parametrize("word", ["CANCELLED", "REJECTED"])
+def test_an_end_short_of_shares_is_told_once_the_trades_were_read_after_it(word):
+    before = with_trades(Part(ROW), [])
+    ended = with_row(before, row(word, 0))
+    assert one(ended).status is OrderStatus.WORKING
+    assert "not read yet" in one(ended).reason
+    late = one(with_trades(ended, [trade(1, 4)]))  # the row does not say so yet
+    assert (late.status, late.filled_quantity) == (OrderStatus.CANCELLED, 4)
+    none = with_row(with_trades(ended, []), row(word, 0))
+    assert (one(none).status, one(none).filled_quantity) == (OrderStatus(word), 0)
 
 
 def test_executed_with_shares_still_to_come_is_working():
@@ -198,6 +210,7 @@ def test_whoever_did_not_send_an_order_expects_another_part_after_a_full_one():
     assert order.unsure == 1
     order.take_row(1, replace(ROW, order_id="GMK2", quantity=3, word="CANCELLED"))
     assert order.unsure is None
+    order.take_trades(1, [])
     ended = order.report(101.0)
     assert (ended.status, ended.filled_quantity, ended.quantity) == (OrderStatus.CANCELLED, 10, 13)
 

@@ -101,7 +101,9 @@ class GrowwBroker:
             if known is None:
                 if order.leg is Leg.EXIT and not order.stop:
                     await self._holdings.require(order)
-                return self._tell(await self._sender.send(order, urgency))
+                sent = await self._sender.send(order, urgency)
+                await self._reader.read_trades(sent, urgency)  # where it has ended already
+                return self._tell(sent)
             await self._reader.refresh(known, urgency)
             return self._tell(known)
 

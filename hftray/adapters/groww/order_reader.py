@@ -2,8 +2,9 @@
 
 A new process reads the day's list once; from then on only what can still change is read again. One
 page of the list covers many orders, one detail call a single one: whichever takes fewer calls is
-made. Trades are read only where more was filled than they account for. Rows that are not ours (no
-reference of the kind we make) are kept apart as foreign.
+made. Trades are read only where more was filled than they account for, and once after an order ended
+short of its quantity. Rows that are not ours (no reference of the kind we make) are kept apart as
+foreign.
 """
 
 import asyncio
@@ -100,6 +101,11 @@ class OrderReader:
         if faults:
             raise faults[0]
 
+    async def read_trades(self, order: TrackedOrder, urgency: Urgency) -> None:
+        """Read the trades of one order that are missing; what cannot be read stays missing."""
+        for fault in await self._complete([order], urgency):
+            log.warning("trades not read", reference=order.reference, reason=str(fault))
+
     def take(self, row: OrderRow) -> None:
         """Take a row that Groww told."""
         if row.word not in KNOWN_WORDS:
@@ -159,7 +165,7 @@ class OrderReader:
         return faults + await _all(
             self._read_trades(order, number, urgency)
             for order in orders
-            for number in order.unaccounted()
+            for number in order.unread()
         )
 
     async def _look_for_parts(self, order: TrackedOrder, urgency: Urgency) -> None:
@@ -185,7 +191,7 @@ class OrderReader:
 
 
 def _may_change(order: TrackedOrder) -> bool:
-    return bool(order.open_parts() or order.unaccounted() or order.unsure is not None)
+    return bool(order.open_parts() or order.unread() or order.unsure is not None)
 
 
 async def _all(calls: Iterable[Awaitable[None]]) -> list[HftrayError]:

@@ -2,7 +2,8 @@
 
 What an order filled, and at what price, comes from its trades alone; the average price of the
 order's row is never used. An order is over when all its parts are and the trades account for every
-share that the rows say was filled. Prices are Decimal rupees.
+share that the rows say was filled. The row of an order that ended short of its quantity may lag
+behind its trades, so those are read once more before its end is told. Prices are Decimal rupees.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,10 +22,14 @@ PRICE_FACTOR = Decimal(2)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The newest row of one order at Groww and its trades so far, by trade id."""
+    """The newest row of one order at Groww and its trades so far, by trade id.
+
+    `read_at_end`: the trades were read after the row had told the end.
+    """
 
     row: OrderRow
     fills: Mapping[str, Execution] = field(default_factory=dict)
+    read_at_end: bool = False
 
     @property
     def booked(self) -> int:
@@ -34,7 +39,13 @@ class Part:
     @property
     def over(self) -> bool:
         """Whether nothing more can happen to it, and everything is known."""
-        return self.row.status.terminal and self.unaccounted == 0
+        return self.row.status.terminal and not self.unread
+
+    @property
+    def unread(self) -> bool:
+        """Whether its trades have to be read: shares are missing, or it ended short of some."""
+        ended_short = self.row.status in (OrderStatus.CANCELLED, OrderStatus.REJECTED)
+        return self.unaccounted > 0 or (ended_short and not self.read_at_end)
 
     @property
     def unaccounted(self) -> int:
@@ -53,7 +64,8 @@ def with_row(part: Part, read: OrderRow) -> Part:
     # What we sent stands where Groww does not say.
     price, trigger = read.price or known.price, read.trigger or known.trigger
     time = read.time or known.time
-    return replace(part, row=replace(read, price=price, trigger=trigger, time=time))
+    row = replace(read, price=price, trigger=trigger, time=time)
+    return replace(part, row=row, read_at_end=part.read_at_end and known.status.terminal)
 
 
 def with_trades(part: Part, trades: Iterable[TradeRow]) -> Part:
@@ -75,7 +87,7 @@ def with_trades(part: Part, trades: Iterable[TradeRow]) -> Part:
                 f"{known.price}, now it is {fill.quantity} at {fill.price}"
             )
         fills.setdefault(trade.trade_id, fill)
-    after = Part(row, fills)
+    after = Part(row, fills, read_at_end=row.status.terminal)
     if after.booked > row.quantity:
         raise DataError(
             f"order {row.order_id} of {row.quantity} shares has trades of {after.booked}"
@@ -123,6 +135,8 @@ def report_of(
         status, reason = OrderStatus.WORKING, note
         if missing := sum(part.unaccounted for part in parts):
             reason = f"{missing} shares are filled, their trades are not told yet"
+        elif any(part.unread for part in parts):
+            reason = "an end is told, the trades before it are not read yet"
     else:
         status = _end(rows, filled, quantity)
         reasons = dict.fromkeys(row.remark for row in rows if row.remark)

@@ -50,9 +50,9 @@ class TrackedOrder:
         except DataError as error:
             self.fault = str(error)
 
-    def unaccounted(self) -> list[int]:
+    def unread(self) -> list[int]:
         """Parts whose trades should be read."""
-        return [number for number, part in self.parts.items() if part.unaccounted]
+        return [number for number, part in self.parts.items() if part.unread]
 
     def open_parts(self) -> dict[int, OrderRow]:
         """The rows of the parts that can still change."""
@@ -87,7 +87,7 @@ class TrackedOrder:
             unsure=self.unsure is not None or bool(self.fault),
             note=self.fault or self.note,
         )
-        if report.status is OrderStatus.WORKING and any(part.unaccounted for part in parts):
+        if report.status is OrderStatus.WORKING and self.unread():
             self.late_since = now if self.late_since is None else self.late_since
         else:
             self.late_since = None
@@ -122,7 +122,7 @@ class TrackedOrder:
     def _late(self, now: float) -> str:
         if self.late_since is None or now - self.late_since < FILL_PATIENCE:
             return ""
-        return f"{self.reference}: Groww calls it filled and does not tell its trades"
+        return f"{self.reference}: Groww calls it filled, or ended, and does not tell its trades"
 
     def _expect_more(self, number: int) -> None:
         # A part of the full freeze quantity was perhaps not the last. Who sent it knows what it
