@@ -48,9 +48,18 @@ def build_ledger(database_url: str, directory: Path, max_events: int) -> Ledger:
 
 
 def build_book(
-    settings: Settings, instruments: Mapping[str, Instrument], run: RunInfo, epoch_floor: int
+    settings: Settings,
+    instruments: Mapping[str, Instrument],
+    run: RunInfo,
+    epoch_floor: int,
+    *,
+    database: str = "",
 ) -> RiskBook:
-    """An empty risk book of a run."""
+    """An empty risk book of a run.
+
+    A real account may be traded from several databases, so there the orders are named after theirs
+    (`schema.identity`); elsewhere the same run gives the same names everywhere.
+    """
     rules = settings.trading_rules()
     candle = timedelta(minutes=rules.signals.candle_minutes)
     return RiskBook(
@@ -61,6 +70,7 @@ def build_book(
         instruments=instruments,
         epoch_floor=epoch_floor,
         max_intent_age=candle + timedelta(seconds=rules.feed.future_tolerance_seconds),
+        database=database if run.mode == "live" else "",
     )
 
 
@@ -148,7 +158,7 @@ async def start_actors(chosen: Plan, build_broker: BuildBroker = build_broker) -
     ray_calls.create(ray_calls.PERSISTENCE, PersistenceShell, record)
     run = await ledger.open_run(chosen.mode, chosen.source, settings.storage.user_id, capital)
     await require_symbols_of_positions(chosen, ledger, run)
-    book = partial(build_book, settings, chosen.instruments)
+    book = partial(build_book, settings, chosen.instruments, database=identity)
     heartbeat = settings.engine.heartbeat_timeout
     ray_calls.create(ray_calls.RISK, RiskShell, run, book, ledger, heartbeat_timeout=heartbeat)
     books = book_name(chosen, identity)

@@ -176,14 +176,17 @@ class BrokerPosition:
     average_price: Decimal | None = None
 
 
-def order_reference(run: int, day: date, symbol: str, leg: Leg, sequence: int) -> str:
+def order_reference(
+    run: int, day: date, symbol: str, leg: Leg, sequence: int, database: str = ""
+) -> str:
     """The order's name at the broker: 20 letters and digits, a pure function of its arguments.
 
     Day and leg are readable (`20261122E…`), the rest is a hash, so a retry of the same step
-    finds the earlier order instead of making a second one.
+    finds the earlier order instead of making a second one. Runs are numbered in each `database`
+    anew, so an account that several of them trade on wants their names told apart.
     """
     written = day.isoformat()
-    text = f"{run}|{written}|{symbol}|{leg}|{sequence}"
+    text = f"{run}|{written}|{symbol}|{leg}|{sequence}" + (f"|{database}" if database else "")
     digest = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
     tail = ""
     for _ in range(5):

@@ -51,7 +51,8 @@ class RiskBook:
     Every epoch handed out lies above `epoch_floor`. A restarted shell passes a number that grows
     with each start, so that what registered with the book before stays refused. An entry decided
     more than `max_intent_age` of market time before the newest mark is refused: whoever decided it
-    was away, and the market has moved on.
+    was away, and the market has moved on. `database` is part of the orders' references
+    (`order_reference`).
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class RiskBook:
         instruments: Mapping[str, Instrument],
         epoch_floor: int = 0,
         max_intent_age: timedelta = timedelta(minutes=6),
+        database: str = "",
     ) -> None:
         self.run = run
         self.limits = limits
@@ -78,6 +80,7 @@ class RiskBook:
         self._epochs: dict[str, int] = {}
         self._epoch_floor = epoch_floor
         self._max_intent_age = max_intent_age
+        self._database = database
         self._market_time: datetime | None = None
 
     # Days, states, who may ask
@@ -356,6 +359,7 @@ class RiskBook:
             quantity=quantity,
             limit_price=limit_price,
             reserved=reserved,
+            database=self._database,
         )
         self._account.pending[trade.reference] = trade
         self._day.count(trade)

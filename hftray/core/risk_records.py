@@ -31,11 +31,12 @@ def approved(
     quantity: int,
     limit_price: Decimal | None,
     reserved: Decimal,
+    database: str = "",
 ) -> TradeRecord:
     """The PENDING row of an intent that risk lets through, under its deterministic reference."""
     return TradeRecord(
         reference=order_reference(
-            run.run_id, intent.session_day, intent.symbol, intent.leg, sequence
+            run.run_id, intent.session_day, intent.symbol, intent.leg, sequence, database
         ),
         run_id=run.run_id,
         user_id=run.user_id,

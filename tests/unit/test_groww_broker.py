@@ -196,6 +196,40 @@ async def test_an_exit_that_was_sent_is_returned_though_nothing_is_held_any_more
     assert await world.broker.place(EXIT) == sold
 
 
+# Names that are taken
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"side": "SELL"}, {"quantity": 9}, {"exchange": "BSE"}, {"quantity": 10, "price": 90.0}],
+    ids=["side", "quantity", "exchange", "the same"],
+)
+@pytest.mark.parametrize("listed", [True, False])
+async def test_another_order_under_our_reference_is_not_taken_for_ours(world, changes, listed):
+    other = {"quantity": 10, "order_reference_id": BUY.reference, **changes}
+    if not listed:  # so that it shows by Groww's refusal of the name
+        world.groww.faults.add("lookup_delay", path="/order/list", times=None)
+    world.by_hand(**other)
+    if "price" in changes:
+        assert (await world.broker.place(BUY)).limit_price == D("90.0")
+        return
+    with pytest.raises(OrderRejected, match=f"{BUY.reference} names another order"):
+        await world.broker.place(BUY)
+    assert len(world.groww.world.book_rows()) == 1
+
+
+async def test_the_parts_of_an_order_are_known_as_its_own_again():
+    async with groww_world(freeze=10) as world:
+        await world.trade(100.0)
+        await world.broker.place(replace(BUY, quantity=25))
+        await world.reopen()
+        world.seconds += 60
+        placed = await world.broker.place(replace(BUY, quantity=25))
+        assert placed.quantity == 25
+        with pytest.raises(OrderRejected, match="names another order"):
+            await world.broker.place(replace(BUY, quantity=15))
+
+
 # Parts
 
 

@@ -78,6 +78,13 @@ def test_neighbouring_steps_of_a_busy_day_have_different_references():
     assert len(names) == 2 * 3 * 2 * 499
 
 
+@given(steps)
+def test_the_same_step_of_another_database_has_another_reference(step):
+    names = {order_reference(*step, database) for database in ("", "of May", "of June")}
+    assert len(names) == 3
+    assert {name[:9] for name in names} == {order_reference(*step)[:9]}
+
+
 def test_another_process_gives_the_same_reference():
     """No hash seed, no state: a restarted actor finds the order of the one that died."""
     code = (

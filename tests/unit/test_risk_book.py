@@ -294,6 +294,21 @@ def test_one_candle_and_the_clocks_tolerance_are_not_too_late_with_any_settings(
     assert isinstance(late(desk, timedelta(minutes=16)), Approval)
 
 
+def test_two_databases_on_one_account_name_their_orders_differently():
+    settings = load(environment={}).settings
+
+    def reference(mode, database):
+        run = replace(RUN, mode=mode)
+        book = build_book(settings, INSTRUMENTS, run, 0, database=database)
+        book.open_day(DAY, NOW)
+        return Desk(book).ask(entry()).order.reference
+
+    first = reference("live", "of May")
+    assert first != reference("live", "of June")
+    assert first == reference("live", "of May")  # a restart finds its own
+    assert reference("replay", "of May") == reference("replay", "of June")
+
+
 def test_an_exit_is_never_too_late(book, desk):
     held = desk.buy()
     book.mark({}, NOW + timedelta(hours=2))

@@ -213,7 +213,10 @@ class GrowwBroker:
     # Knowing
 
     async def _known(self, order: Order, urgency: Urgency) -> TrackedOrder | None:
-        """The order if it is at Groww; OrderRejected if given up, UnknownOutcome if in doubt."""
+        """The order if it is at Groww; UnknownOutcome if in doubt.
+
+        OrderRejected if it was given up, or if its name is that of another order.
+        """
         try:
             await self._reader.load(urgency)
         except RetryError as error:
@@ -227,6 +230,8 @@ class GrowwBroker:
             known = await self._reader.locate(order.reference, urgency)
             if known is None:
                 raise UnknownOutcome(f"{order.reference} was sent before, its outcome is unknown")
+        if known is not None:
+            self._sender.require_same(order, known)
         return known
 
     async def _withdraw_late(self) -> None:

@@ -2,9 +2,9 @@
 
 A new process reads the day's list once; from then on only what can still change is read again. One
 page of the list covers many orders, one detail call a single one: whichever takes fewer calls is
-made. Trades are read only where more was filled than they account for, and once after an order ended
-short of its quantity. Rows that are not ours (no reference of the kind we make) are kept apart as
-foreign.
+made. Trades are read only where more was filled than they account for, and once after an order
+ended short of its quantity. Rows that are not ours (no reference of the kind we make) are kept
+apart as foreign.
 """
 
 import asyncio

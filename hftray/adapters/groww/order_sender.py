@@ -57,6 +57,21 @@ class OrderSender:
         if order.quantity <= 0:
             raise OrderRejected(f"{order.reference}: quantity {order.quantity} is not positive")
 
+    def require_same(self, order: Order, known: TrackedOrder) -> None:
+        """OrderRejected when what Groww has under the order's reference is another order."""
+        listing = self._listed.at_groww(order.symbol)
+        wanted = split(order.quantity, self._freeze.get(order.symbol))
+        for number, part in known.parts.items():
+            row = part.row
+            quantity = wanted[number] if number < len(wanted) else 0
+            found = (row.exchange, row.trading_symbol, row.side, row.quantity)
+            if found != (*listing, order.side, quantity):
+                raise OrderRejected(
+                    f"{order.reference} names another order at Groww, {row.order_id}: {row.side} "
+                    f"{row.quantity} {row.trading_symbol} on {row.exchange}, not {order.side} "
+                    f"{quantity} {listing[1]} on {listing[0]}; does another hftray trade here?"
+                )
+
     async def send(self, order: Order, urgency: Urgency) -> TrackedOrder:
         """Price the order and send all its parts. OrderRejected, BrokerUnavailable, UnknownOutcome.
 
@@ -114,7 +129,8 @@ class OrderSender:
         if row is None:
             self._missing.no_trace(order.reference)
             raise UnknownOutcome(f"{order.reference}: {lost}; no trace of it yet") from lost
-        if (row.exchange, row.trading_symbol, row.side) != (*listing, order.side):
+        found = (row.exchange, row.trading_symbol, row.side, row.quantity)
+        if found != (*listing, order.side, quantity):
             raise OrderRejected(f"{order.reference} names another order at Groww: {row.order_id}")
         return row
 
