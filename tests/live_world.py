@@ -25,6 +25,8 @@ DAY = date(2026, 9, 16)
 """A Wednesday, after the closing auction began: shares with derivatives trade to 15:15."""
 WARM_UP = timedelta(days=14)
 SLIPPAGE = 2.0  # basis points, in the replay and at the loopback
+PATIENCE = timedelta(seconds=60)
+"""How long a candle is waited for: the clock stands still while a busy machine fetches it."""
 BUSY = {"HFTRAY_SIGNALS__THRESHOLD": "0.1"}
 """Any strategy alone can carry a decision, so that a day has many."""
 
@@ -87,8 +89,7 @@ class GrowwDay:
             "HFTRAY_GROWW__CLOCK_URL": f"{self.groww.url}/_test/clock",
             "HFTRAY_GROWW__STREAM": "off",
             "HFTRAY_GROWW__GUARD_STEP_PERCENT": "0",
-            # The clock stands still while a busy machine fetches a candle.
-            "HFTRAY_GROWW__CANDLE_PATIENCE": "60",
+            "HFTRAY_GROWW__CANDLE_PATIENCE": str(PATIENCE.total_seconds()),
             "HFTRAY_ENGINE__SCAN_INTERVAL": "0.02",
             "HFTRAY_ENGINE__CLOSED_INTERVAL": "0.05",
             "HFTRAY_ENGINE__SNAPSHOT_INTERVAL": "0.01",

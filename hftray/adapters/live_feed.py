@@ -72,7 +72,7 @@ class LiveFeed:
         self._official = OfficialCandles(
             self._candles, patience=patience, settle=timedelta(seconds=candle_settle)
         )
-        self._ticks = QuoteTicks()
+        self._ticks = QuoteTicks(self._length)
         self._held: dict[str, Tick] = {}
         self._symbols: tuple[str, ...] = ()
         self._instruments: dict[str, Instrument] = {}
@@ -229,11 +229,12 @@ class LiveFeed:
             return {}, ""
         try:
             quotes = await self._source.quotes(list(hours))
+            answered = (await self._source.market_time()).astimezone(IST)
         except (RetryError, RejectError, UnknownOutcome) as error:
             log.warning("no quotes", reason=str(error))
             return {}, f"no quotes: {error}"
         ticks = {
-            symbol: self._ticks.tick(symbol, quotes[symbol], session, now)
+            symbol: self._ticks.tick(symbol, quotes[symbol], session, now, answered)
             for symbol, session in hours.items()
             if symbol in quotes
         }

@@ -4,6 +4,9 @@ Polling repeats the last price. A quote whose price, time and day's volume are t
 before says nothing new and gives no tick, so that a feed gone mute is heard as silence. Where
 quotes bear no time, only another price is news; a share that does not move then looks silent too,
 until its next candle comes.
+
+A poll takes time, and a candle may end meanwhile. A price that may be of the candle after gives no
+tick: to the one that ended it would be a price from the future. The poll that follows brings it.
 """
 
 from collections import Counter
@@ -21,7 +24,8 @@ _AHEAD = timedelta(seconds=60)
 class QuoteTicks:
     """Remembers each symbol's last quote of the day. `dropped` counts by reason."""
 
-    def __init__(self) -> None:
+    def __init__(self, length: timedelta) -> None:
+        self._length = length  # of a candle
         self.dropped: Counter[str] = Counter()
         self._last: dict[str, Quote] = {}
         self._volume: dict[str, float] = {}
@@ -32,9 +36,12 @@ class QuoteTicks:
         self._last, self._volume, self._sessions = {}, {}, {}
 
     def tick(
-        self, symbol: str, quote: Quote, session: TradingSession, now: datetime
+        self, symbol: str, quote: Quote, session: TradingSession, now: datetime, answered: datetime
     ) -> Tick | None:
-        """What the quote brings at `now`; None when that is nothing, or cannot be right."""
+        """What the quote brings at `now`; None when that is nothing, or cannot be right.
+
+        `now` is when it was asked for, `answered` when it was there.
+        """
         fault = _fault(symbol, quote, now)
         if fault is not None:
             self.dropped[f"quote {fault}"] += 1
@@ -42,6 +49,9 @@ class QuoteTicks:
         at = now if quote.time is None else min(quote.time, now)
         if not session.contains(at):
             return None  # the last trade of another day, or of the auction
+        latest = answered if quote.time is None else quote.time
+        if (latest - session.opens) // self._length > (now - session.opens) // self._length:
+            return None
         if self._sessions.get(symbol) != session:
             self._sessions[symbol] = session
             self._last.pop(symbol, None)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import troubled_day
-from live_world import GrowwDay, moments, play, settle
+from live_world import PATIENCE, GrowwDay, moments, play, settle
 from running_system import RunningSystem
 from troubled_day import DAY, STORIES, opens
 
@@ -139,7 +139,7 @@ class Day:
         self.to(opens(11) + 3 * QUARTER, opens(12))
         self.groww.faults.add("http_status", path="/historical/*", times=None, status=500)
         self.to(opens(12) + QUARTER, opens(12) + 2 * QUARTER, opens(12) + 3 * QUARTER)
-        late = opens(13) + timedelta(seconds=12)
+        late = opens(13) + PATIENCE + JUST_AFTER
         self.to(opens(13), late, late + JUST_AFTER)
         self.until(lambda: self.signal("STALE", 12), "the vote on the last candle")
         self.until_told("OURS: feed stale")

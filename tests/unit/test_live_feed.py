@@ -127,6 +127,28 @@ async def test_without_a_time_only_another_price_is_news_and_bears_the_polls_tim
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("stamped", [True, False])
+async def test_a_price_of_the_next_candle_is_not_counted_to_the_one_it_was_asked_in(
+    tmp_path, stamped
+):
+    live = await Live(tmp_path, at(4), stamped=stamped).begin()
+    await live.poll(seconds=30)
+    answer = live.source.quotes
+
+    async def slow(symbols):
+        live.source.move(seconds=60)
+        return await answer(symbols)
+
+    live.source.quotes = slow
+    batch = await live.poll(seconds=15)  # asked for at 09:19:45, answered at 09:20:45
+    assert batch.ticks == {}
+    live.source.quotes = answer
+    later = [await live.poll(seconds=1), await live.poll(seconds=1)]
+    assert later[0].candles["TCS"].time == at(0)  # and its tick comes after it
+    tick = later[1].ticks["TCS"]
+    assert (tick.price, tick.time >= at(5)) == (1012.0, True)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
