@@ -14,10 +14,11 @@ import hashlib
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
+from typing import Protocol
 
 from hftray.core.market import Candle, Instrument
 from hftray.core.money import round_down_to_tick, round_to_tick, round_up_to_tick, rupees
-from hftray.core.orders import Execution, Order, Side
+from hftray.core.orders import Order, Side
 
 AVERAGE_STEP = Decimal("0.0001")
 _BASIS_POINTS = Decimal(10_000)
@@ -111,7 +112,21 @@ def first_part(reference: str, quantity: int, *, rate: float, seed: int) -> int:
     return 1 + int(_chance(f"{seed}|size|{reference}") * (quantity - 1))
 
 
-def average_price(executions: Iterable[Execution]) -> Decimal | None:
+class Traded(Protocol):
+    """Shares at a price."""
+
+    @property
+    def quantity(self) -> int:
+        """Shares."""
+        ...
+
+    @property
+    def price(self) -> Decimal:
+        """Rupees a share."""
+        ...
+
+
+def average_price(executions: Iterable[Traded]) -> Decimal | None:
     """Mean price by shares, to a hundredth of a paisa; None without executions."""
     fills = list(executions)
     shares = sum(fill.quantity for fill in fills)

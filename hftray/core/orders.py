@@ -150,7 +150,9 @@ class OrderReport:
     """The broker's cumulative view of one order; applying it twice changes nothing twice.
 
     `trigger` is where a stop order stands at the broker, `limit_price` the limit at which an order
-    that works waits there; None where that is not known.
+    that works waits there; None where that is not known. `unconfirmed`: why what it says of an
+    order's end is believed although the broker does not show the fills; then `executions` may lack
+    some, and price and quantity are the best that is known.
     """
 
     reference: str
@@ -165,6 +167,7 @@ class OrderReport:
     executions: tuple[Execution, ...] = ()
     trigger: Decimal | None = None
     limit_price: Decimal | None = None
+    unconfirmed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Discrepancy(StrEnum):
     LOST_ORDER = "lost order"
     FOREIGN_POSITION = "foreign position"
     MISSING_GUARD = "missing guard"
+    UNCONFIRMED_FILL = "unconfirmed fill"
     QUANTITY_DIFFERS = "quantity differs"
     PRICE_DIFFERS = "price differs"
 
@@ -112,7 +113,7 @@ def _difference(row: TradeRecord, report: OrderReport | None) -> Difference | No
             return _compare_executed(row, report)
         case TradeStatus.FAILED:
             if report is None or not _alive(report):
-                return None
+                return _unconfirmed(row, report)
             return replace(_unknown(report, "FAILED"), stray=not report.status.terminal)
 
 
@@ -148,7 +149,14 @@ def _compare_executed(row: TradeRecord, report: OrderReport | None) -> Differenc
     price = report.average_price
     if row.price is None or price is None or abs(row.price - price) > PRICE_TOLERANCE:
         return Difference(Discrepancy.PRICE_DIFFERS, row.symbol, row.reference, detail)
-    return None
+    return _unconfirmed(row, report)
+
+
+def _unconfirmed(row: TradeRecord, report: OrderReport | None) -> Difference | None:
+    if report is None or not report.unconfirmed:
+        return None
+    detail = f"order {row.reference}: {report.unconfirmed}"
+    return Difference(Discrepancy.UNCONFIRMED_FILL, row.symbol, row.reference, detail)
 
 
 def _unknown(report: OrderReport, recorded: str) -> Difference:

@@ -78,7 +78,8 @@ def finished(
     price, filled = report.average_price, report.filled_quantity
     if price is None or filled == 0:
         require_trade_step(pending.status, TradeStatus.FAILED)
-        reason = ": ".join(text for text in (pending.reason, report.reason) if text)
+        texts = (pending.reason, report.reason, report.unconfirmed)
+        reason = ": ".join(text for text in texts if text)
         return changed(pending, **changes, status=TradeStatus.FAILED, reason=reason)
     require_trade_step(pending.status, TradeStatus.EXECUTED)
     charges = schedule.charges(
@@ -89,6 +90,8 @@ def finished(
         exchange=pending.exchange,
     ).total
     changes |= {"status": TradeStatus.EXECUTED, "quantity": filled, "price": price}
+    if report.unconfirmed:
+        changes["reason"] = f"{pending.reason}: {report.unconfirmed}"
     if held is not None and pending.leg is Leg.EXIT:
         entered, paid = held.entered, held.charges
         if filled < held.quantity:

@@ -4,12 +4,14 @@ loopback's faults that concern orders. In every case the exchange has the order 
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 
 import httpx
 import pytest
-from groww_broker_world import BUY, EXIT, OPEN, groww_world
+from groww_broker_world import BUY, EXIT, INSTRUMENTS, OPEN, groww_world
+from risk_world import CHARGES
 
 from hftray.core.errors import (
     BrokerUnavailable,
@@ -20,9 +22,11 @@ from hftray.core.errors import (
     RetryError,
     UnknownOutcome,
 )
-from hftray.core.ledger import RunInfo, RunState
-from hftray.core.orders import OrderStatus
+from hftray.core.ledger import RunInfo, RunState, TradeRecord
+from hftray.core.orders import Leg, OrderIntent, OrderReport, OrderStatus, Side, TradeStatus
+from hftray.core.position import Position
 from hftray.core.reconcile import compare, locks
+from hftray.core.risk_records import approved, finished
 
 D = Decimal
 CREATE = "/order/create"
@@ -271,7 +275,7 @@ async def test_trades_that_are_listed_twice_count_once(world):
     assert (told.filled_quantity, len(told.executions)) == (10, 1)
 
 
-async def test_the_average_price_of_the_row_is_never_used(world):
+async def test_the_average_price_of_the_row_is_not_used_where_there_are_trades(world):
     world.groww.faults.add("wrong_average", path="/order/*", times=None, percent=900.0)
     await world.broker.place(BUY)
     [told] = await world.trade(100.3)
@@ -387,6 +391,99 @@ async def test_prices_in_paise_are_not_booked_and_bar_the_symbol(world):
     transport.change = None
     [told] = await world.trade(100.0)
     assert (told.status, told.average_price) == (OrderStatus.FILLED, D("100.0"))
+
+
+def entry_row(report: OrderReport) -> TradeRecord:
+    """The ledger's row of BUY after its report."""
+    intent = OrderIntent("TCS", Leg.ENTRY, Side.BUY, 100.0, OPEN, "signal", OPEN.date())
+    pending = approved(
+        intent,
+        RUN,
+        INSTRUMENTS["TCS"],
+        sequence=1,
+        quantity=10,
+        limit_price=None,
+        reserved=D(0),
+    )
+    return replace(finished(pending, report, None, CHARGES), reference=BUY.reference)
+
+
+def open_position(row: TradeRecord) -> Position:
+    prices = {name: D(100) for name in ("entry_price", "stop_loss", "take_profit")}
+    return Position(
+        row.reference, "TCS", Side.BUY, 10, **prices, entry_time=OPEN, session_day=OPEN.date(),
+        best_price=100.0,
+    )  # fmt: skip
+
+
+UNREADABLE = {
+    "never told": lambda rows: [],
+    "without a price": lambda rows: [{**row, "price": None} for row in rows],
+    "without a time": lambda rows: [
+        {**row, "trade_date_time": None, "created_at": None} for row in rows
+    ],
+    "in paise": lambda rows: [{**row, "price": row["price"] * 100} for row in rows],
+}
+
+
+@pytest.mark.parametrize("damage", UNREADABLE)
+async def test_a_fill_whose_trades_cannot_be_had_is_booked_by_the_row_and_locks(world, damage):
+    transport = await tampered(world, UNREADABLE[damage])
+    for world.seconds in (0.0, 29.9):
+        with suppress(RetryError):
+            assert await world.trade(100.0) == []
+    world.seconds = 30.0
+    [told] = await world.trade(100.0)
+    assert (told.status, told.filled_quantity) == (OrderStatus.FILLED, 10)
+    assert (told.average_price, told.executions) == (D("100.0"), ())
+    assert "unconfirmed" in told.unconfirmed
+    assert await world.broker.report(BUY.reference) == told
+    assert await world.broker.resolve(BUY.reference, "TCS") == told
+
+    [report] = await world.broker.reports()  # the books are compared all the same
+    row = entry_row(told)
+    assert (row.status, row.quantity) == (TradeStatus.EXECUTED, 10)
+    assert row.reason.startswith("signal: unconfirmed")
+    known = replace(NOTHING, trades_today=(row,))
+    assert "unconfirmed fill" in locks(compare(known, [report], []))["TCS"]
+
+    transport.change = None  # and now the trades can be read
+    [confirmed] = await world.broker.reports()
+    assert (confirmed.filled_quantity, confirmed.unconfirmed) == (10, "")
+    assert len(confirmed.executions) == 1
+    held = await world.broker.positions()
+    books = replace(known, positions=(open_position(row),))
+    assert compare(books, [confirmed], held) == []
+
+
+async def test_trades_that_show_later_and_differ_are_told_and_lock_on(world, caplog):
+    transport = await tampered(world, lambda rows: [])
+    await world.trade(100.0)
+    world.seconds = 30.0
+    [told] = await world.trade(100.0)
+    row = entry_row(told)
+    transport.change = lambda rows: [{**row, "price": row["price"] + 0.3} for row in rows]
+    [later] = await world.broker.reports()
+    assert (told.average_price, later.average_price) == (D("100.0"), D("100.3"))
+    assert "the trades differ from what was booked by the row" in caplog.text
+    found = compare(replace(NOTHING, trades_today=(row,)), [later], [])
+    assert "price differs" in locks(found)["TCS"]
+
+
+async def test_an_end_without_a_share_is_believed_when_the_trades_cannot_be_had(world):
+    await world.broker.place(replace(BUY, limit_price=D("90.00")))
+    world.groww.faults.add("http_status", path="/order/trades/*", status=503, times=None)
+    with pytest.raises(RetryError):
+        await world.broker.cancel(BUY.reference)
+    with pytest.raises(RetryError):
+        await world.trade(100.0)
+    world.seconds = 30.0
+    [told] = await world.trade(100.0)
+    assert (told.status, told.filled_quantity) == (OrderStatus.CANCELLED, 0)
+    assert "unconfirmed" in told.unconfirmed
+    world.groww.world.journal.clear()
+    assert await world.trade(100.0) == []  # only a comparison asks for them again
+    assert world.groww.world.journal == []
 
 
 async def test_news_of_one_order_do_not_wait_for_another_s_missing_trades(world):

@@ -29,6 +29,7 @@ ROW = OrderRow(
     quantity=10,
     remaining=10,
     price=D("100.00"),
+    average=D("7.0"),
     time=NINE,
 )
 WIRE_ROW = {
@@ -231,6 +232,71 @@ def test_wrong_fills_keep_an_order_working_with_the_reason():
     assert "out of line" in order.fault
     order.take_trades(0, [trade(1, 10)])
     assert (order.fault, order.report(0.0).status) == ("", OrderStatus.FILLED)
+
+
+@pytest.mark.parametrize(
+    ("side", "average", "booked"),
+    [
+        (Side.BUY, "99.95", "99.95"),
+        (Side.BUY, "100.00", "100.00"),
+        (Side.BUY, "95.00", "95.00"),
+        (Side.BUY, "94.99", "100.00"),
+        (Side.BUY, "100.05", "100.00"),
+        (Side.BUY, "9995", "100.00"),
+        (Side.BUY, None, "100.00"),
+        (Side.SELL, "100.05", "100.05"),
+        (Side.SELL, "105.01", "100.00"),
+        (Side.SELL, "99.95", "100.00"),
+    ],
+)
+def test_without_trades_the_row_s_average_counts_only_where_it_can_be_right(side, average, booked):
+    order = TrackedOrder(REFERENCE, "TCS", asked=10)
+    price = None if average is None else D(average)
+    order.take_row(0, row("EXECUTED", 10, side=side, average=price))
+    assert order.report(0.0).status is OrderStatus.WORKING
+    assert order.report(29.9).filled_quantity == 0
+    report = order.report(30.0)
+    assert (report.status, report.filled_quantity) == (OrderStatus.FILLED, 10)
+    assert (report.average_price, report.time) == (D(booked), NINE)
+    assert f"10 of them at {booked}" in report.unconfirmed
+
+
+def test_only_what_the_trades_lack_is_taken_from_the_row():
+    order = TrackedOrder(REFERENCE, "TCS", asked=10)
+    order.take_row(0, row("CANCELLED", 7, average=D("100.00")))
+    order.take_trades(0, [trade(1, 4, "99.90")])
+    order.report(0.0)
+    report = order.report(30.0)
+    assert (report.status, report.filled_quantity) == (OrderStatus.CANCELLED, 7)
+    assert (report.average_price, len(report.executions)) == (D("99.9429"), 1)
+    order.take_trades(0, [trade(1, 4, "99.90"), trade(2, 3, "99.90")])
+    told = order.report(31.0)
+    assert (told.filled_quantity, told.average_price, told.unconfirmed) == (7, D("99.9"), "")
+
+
+def test_an_order_that_still_works_is_not_booked_by_its_row_nor_one_without_a_limit():
+    for own in (row("OPEN", 4), row("EXECUTED", 10, price=None, average=D("100.00"))):
+        order = TrackedOrder(REFERENCE, "TCS", asked=10)
+        order.take_row(0, own)
+        order.report(0.0)
+        report = order.report(1000.0)
+        assert (report.status, report.filled_quantity) == (OrderStatus.WORKING, 0)
+        with pytest.raises(RetryError, match="does not tell its trades"):
+            order.booked(1000.0)
+
+
+def test_the_patience_begins_at_the_end():
+    order = TrackedOrder(REFERENCE, "TCS", asked=10)
+    order.take_row(0, row("OPEN", 4))
+    order.report(0.0)
+    order.take_row(0, row("CANCELLED", 4))
+    assert order.report(1000.0).status is OrderStatus.WORKING
+    assert order.report(1030.0).filled_quantity == 4
+
+
+def test_an_average_that_cannot_be_read_hides_no_order():
+    assert read_order({**WIRE_ROW, "average_fill_price": "n/a"}).average is None
+    assert read_order(WIRE_ROW).average == D("7.0")
 
 
 def test_an_order_of_somebody_else_keeps_one_name():

@@ -17,8 +17,10 @@ symbol: the ledger calls the order FAILED while the broker has it.
 **What an answer decides.** 403 (AccessDenied) is told as BrokerUnavailable: nothing was taken, and
 an engine that stopped for it would guard no position. Fills that cannot be right are not booked:
 their order is reported as working, with the reason, and whoever asks about it is told DataError, so
-its symbol neither opens nor closes anything. An exit of shares that the account does not hold
-is refused (`holdings`).
+its symbol neither opens nor closes anything. If that lasts after the order's end, or its trades
+cannot be read, the order's row is believed (`tracked.BOOK_PATIENCE`), for nobody guards what is not
+booked, and the report is `unconfirmed`. An exit of shares that the account does not hold is refused
+(`holdings`).
 """
 
 import asyncio

@@ -18,7 +18,7 @@ from hftray.adapters.groww.order_calls import OrderCalls
 from hftray.adapters.groww.parts import order_of_part
 from hftray.adapters.groww.rows import KNOWN_WORDS, MIS, OrderRow
 from hftray.adapters.groww.tracked import TrackedOrder
-from hftray.core.errors import HftrayError
+from hftray.core.errors import HftrayError, RetryError
 from hftray.core.session import IST
 
 log = observe.logger("groww.broker")
@@ -178,7 +178,16 @@ class OrderReader:
                 return
 
     async def _read_trades(self, order: TrackedOrder, number: int, urgency: Urgency) -> None:
-        trades = await self._calls.trades(order.parts[number].row.order_id, urgency)
+        part = order.parts[number]
+        try:
+            if part.row.time is None:  # it ended in the answer to its sending, which tells little
+                await self._read_again(part.row.order_id, urgency)
+            trades = await self._calls.trades(part.row.order_id, urgency)
+        except RetryError as error:
+            if not part.by_row:
+                raise
+            log.info("trades still not read", reference=order.reference, reason=str(error))
+            return
         before = order.fault
         order.take_trades(number, trades)
         if order.fault and order.fault != before:
@@ -191,7 +200,7 @@ class OrderReader:
 
 
 def _may_change(order: TrackedOrder) -> bool:
-    return bool(order.open_parts() or order.unread() or order.unsure is not None)
+    return bool(order.open_parts() or order.waits_for_trades() or order.unsure is not None)
 
 
 async def _all(calls: Iterable[Awaitable[None]]) -> list[HftrayError]:

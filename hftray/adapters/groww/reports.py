@@ -1,9 +1,10 @@
 """From rows and trades to one cumulative report of an order.
 
-What an order filled, and at what price, comes from its trades alone; the average price of the
-order's row is never used. An order is over when all its parts are and the trades account for every
-share that the rows say was filled. The row of an order that ended short of its quantity may lag
-behind its trades, so those are read once more before its end is told. Prices are Decimal rupees.
+What an order filled, and at what price, comes from its trades. An order is over when all its parts
+are and the trades account for every share that the rows say was filled. The row of an order that
+ended short of its quantity may lag behind its trades, so those are read once more before its end is
+told. Trades that cannot be had for long are done without (`Part.by_row`), for nobody guards shares
+that are not booked; such a report says that it is `unconfirmed`. Prices are Decimal rupees.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,24 +13,39 @@ from decimal import Decimal
 
 from hftray.adapters.groww.rows import OrderRow, TradeRow
 from hftray.core.errors import DataError
-from hftray.core.matching import average_price
+from hftray.core.matching import Traded, average_price
+from hftray.core.money import percent_of
 from hftray.core.orders import Execution, OrderReport, OrderStatus
 
 # A circuit band is at most 20 % around its base, so two prices of a day differ by less than the
 # factor 1.5. Whatever lies outside this one is not in rupees, or not of this order.
 PRICE_FACTOR = Decimal(2)
+# The average price of an order's row was seen to be wrong (x100, a stale one). Where trades are
+# missing it is taken when it lies at most so many percent better than the order's limit, and not
+# beyond it; else the limit is, the worst that the order can have traded at.
+BEST_PERCENT = Decimal(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Presumed:
+    """Shares that an order's row says were filled, at the price they are taken to have had."""
+
+    quantity: int
+    price: Decimal
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """The newest row of one order at Groww and its trades so far, by trade id.
 
-    `read_at_end`: the trades were read after the row had told the end.
+    `read_at_end`: the trades were read after the row had told the end. `by_row`: they were waited
+    for long enough, what they do not show is taken from the row.
     """
 
     row: OrderRow
     fills: Mapping[str, Execution] = field(default_factory=dict)
     read_at_end: bool = False
+    by_row: bool = False
 
     @property
     def booked(self) -> int:
@@ -39,7 +55,7 @@ class Part:
     @property
     def over(self) -> bool:
         """Whether nothing more can happen to it, and everything is known."""
-        return self.row.status.terminal and not self.unread
+        return self.row.status.terminal and (self.by_row or not self.unread)
 
     @property
     def unread(self) -> bool:
@@ -51,6 +67,26 @@ class Part:
     def unaccounted(self) -> int:
         """Shares that the row says were filled and no trade shows yet."""
         return max(0, self.row.claimed - self.booked)
+
+    @property
+    def presumed(self) -> Presumed | None:
+        """What the row adds to the trades; None for nothing, or without a price to book it at."""
+        price = price_by_row(self.row)
+        return Presumed(self.unaccounted, price) if self.unaccounted and price else None
+
+    @property
+    def can_do_without(self) -> bool:
+        """Whether the row alone can be booked."""
+        return self.row.status.terminal and (not self.unaccounted or self.presumed is not None)
+
+
+def price_by_row(row: OrderRow) -> Decimal | None:
+    """What shares cost of which only the row is known; None for an order without a limit."""
+    limit, average = row.price, row.average
+    if limit is None or average is None:
+        return limit
+    better = (limit - average) * row.side.sign
+    return average if 0 <= better <= percent_of(limit, BEST_PERCENT) else limit
 
 
 def with_row(part: Part, read: OrderRow) -> Part:
@@ -88,6 +124,7 @@ def with_trades(part: Part, trades: Iterable[TradeRow]) -> Part:
             )
         fills.setdefault(trade.trade_id, fill)
     after = Part(row, fills, read_at_end=row.status.terminal)
+    after = replace(after, by_row=part.by_row and after.unread)
     if after.booked > row.quantity:
         raise DataError(
             f"order {row.order_id} of {row.quantity} shares has trades of {after.booked}"
@@ -129,7 +166,9 @@ def report_of(
         (fill for part in parts for fill in part.fills.values()),
         key=lambda fill: (fill.time, fill.trade_id),
     )
-    filled = sum(fill.quantity for fill in fills)
+    presumed = [part.presumed for part in parts if part.by_row and part.presumed]
+    traded: list[Traded] = [*fills, *presumed]
+    filled = sum(shares.quantity for shares in traded)
     quantity = asked or sum(row.quantity for row in rows)
     if unsure or not parts or not all(part.over for part in parts):
         status, reason = OrderStatus.WORKING, note
@@ -151,13 +190,21 @@ def report_of(
         broker_order_id=rows[0].order_id if rows else "",
         quantity=quantity,
         filled_quantity=filled,
-        average_price=average_price(fills),
-        time=max(times) if times and (fills or status.terminal) else None,
+        average_price=average_price(traded),
+        time=max(times) if times and (traded or status.terminal) else None,
         reason=reason,
         executions=tuple(fills),
         trigger=rows[0].trigger if rows and rows[0].is_stop else None,
         limit_price=rows[0].price if rows else None,
+        unconfirmed="; ".join(_unconfirmed(part) for part in parts if part.by_row),
     )
+
+
+def _unconfirmed(part: Part) -> str:
+    told = f"unconfirmed: by the row of order {part.row.order_id} alone, {part.row.claimed} shares"
+    if part.presumed is not None:
+        told += f", {part.presumed.quantity} of them at {part.presumed.price}"
+    return f"{told}; Groww does not tell its trades, compare them in its app"
 
 
 def _end(rows: Sequence[OrderRow], filled: int, quantity: int) -> OrderStatus:

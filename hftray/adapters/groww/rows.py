@@ -54,6 +54,7 @@ class OrderRow:
     order_type: str = "LIMIT"
     price: Decimal | None = None
     trigger: Decimal | None = None
+    average: Decimal | None = None
     remark: str = ""
     time: datetime | None = None
 
@@ -134,6 +135,7 @@ def read_order(row: Any) -> OrderRow:
         order_type=str(row.get("order_type") or ""),
         price=amount(row, "price"),
         trigger=amount(row, "trigger_price"),
+        average=_readable_amount(row, "average_fill_price"),
         remark=str(row.get("remark") or ""),
         time=read_moment(row.get("exchange_time")) or read_moment(row.get("created_at")),
     )
@@ -183,6 +185,14 @@ def amount(row: Mapping[str, Any], name: str) -> Decimal | None:
     """Rupees above zero; None where there are none. UnreadableReply."""
     value = _number(row, name)
     return value if value is not None and value > 0 else None
+
+
+def _readable_amount(row: Mapping[str, Any], name: str) -> Decimal | None:
+    """The same of a figure that nothing may depend on: None when it cannot be read."""
+    try:
+        return amount(row, name)
+    except UnreadableReply:
+        return None
 
 
 def _text(row: Any, name: str) -> str:

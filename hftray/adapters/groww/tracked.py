@@ -4,15 +4,19 @@ All of it can be rebuilt from Groww: the parts and what they filled are read the
 quantity asked for and the note are of the process that sent the order.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from hftray import observe
 from hftray.adapters.groww.parts import MOST_PARTS, part_reference
 from hftray.adapters.groww.reports import Part, report_of, with_row, with_trades
 from hftray.adapters.groww.rows import OrderRow, TradeRow
 from hftray.core.errors import DataError, RetryError
-from hftray.core.orders import OrderReport, OrderStatus
+from hftray.core.orders import OrderReport
 
 FILL_PATIENCE = 15.0  # seconds that trades may come later than the status that speaks of them
+BOOK_PATIENCE = 2 * FILL_PATIENCE  # after an order's end; then its row alone is believed
+
+log = observe.logger("groww.broker")
 
 
 @dataclass(slots=True)
@@ -32,7 +36,8 @@ class TrackedOrder:
     unsure: int | None = None
     since: float | None = None
     late_since: float | None = None
-    fault: str = ""
+    faults: dict[int, str] = field(default_factory=dict)  # of a part's trades
+    ended: dict[int, float] = field(default_factory=dict)  # since when a part's are missing
     told: OrderReport | None = None
 
     def take_row(self, number: int, row: OrderRow) -> None:
@@ -44,15 +49,40 @@ class TrackedOrder:
 
     def take_trades(self, number: int, trades: list[TradeRow]) -> None:
         """Take a part's trades; what cannot be booked is kept as `fault` and books nothing."""
+        before = self.parts[number]
         try:
-            self.parts[number] = with_trades(self.parts[number], trades)
-            self.fault = ""
+            self.parts[number] = after = with_trades(before, trades)
         except DataError as error:
-            self.fault = str(error)
+            self.faults[number] = str(error)
+            return
+        self.faults.pop(number, None)
+        if before.by_row and not after.by_row:
+            self._confirm(before, after)
+
+    def _confirm(self, before: Part, after: Part) -> None:
+        """Say how the trades compare with what was booked without them; nothing is booked anew."""
+        was, now = self._report([before]), self._report([after])
+        booked = f"{was.filled_quantity} at {was.average_price}"
+        told = f"{now.filled_quantity} at {now.average_price}"
+        names = {"symbol": self.symbol, "reference": self.reference, "booked": booked}
+        if booked == told:
+            log.warning("the trades confirm what was booked by the row", **names)
+        else:
+            log.error("the trades differ from what was booked by the row", told=told, **names)
+
+    @property
+    def fault(self) -> str:
+        """Why what Groww tells of the order's trades cannot be right."""
+        found = (text for n, text in self.faults.items() if not self.parts[n].by_row)
+        return next(found, "")
 
     def unread(self) -> list[int]:
         """Parts whose trades should be read."""
         return [number for number, part in self.parts.items() if part.unread]
+
+    def waits_for_trades(self) -> bool:
+        """Whether what the order filled is not booked yet."""
+        return any(part.unread and not part.by_row for part in self.parts.values())
 
     def open_parts(self) -> dict[int, OrderRow]:
         """The rows of the parts that can still change."""
@@ -77,9 +107,22 @@ class TrackedOrder:
         return part_reference(self.reference, self.unsure)
 
     def report(self, now: float) -> OrderReport:
-        """The order as it is known, and when its trades began to be late."""
-        parts = [self.parts[number] for number in sorted(self.parts)]
-        report = report_of(
+        """The order as it is known, by its rows where the trades have been missing for too long."""
+        for number, part in self.parts.items():
+            if not (part.unread and part.row.status.terminal and not part.by_row):
+                self.ended.pop(number, None)
+            elif now - self.ended.setdefault(number, now) >= BOOK_PATIENCE and part.can_do_without:
+                self.parts[number] = believed = replace(part, by_row=True)
+                report, why = self._report([believed]), self.faults.get(number, "")
+                log.error(report.unconfirmed, symbol=self.symbol, reason=why)
+        if self.waits_for_trades():
+            self.late_since = now if self.late_since is None else self.late_since
+        else:
+            self.late_since = None
+        return self._report([self.parts[number] for number in sorted(self.parts)])
+
+    def _report(self, parts: list[Part]) -> OrderReport:
+        return report_of(
             self.reference,
             self.symbol,
             parts,
@@ -87,11 +130,6 @@ class TrackedOrder:
             unsure=self.unsure is not None or bool(self.fault),
             note=self.fault or self.note,
         )
-        if report.status is OrderStatus.WORKING and self.unread():
-            self.late_since = now if self.late_since is None else self.late_since
-        else:
-            self.late_since = None
-        return report
 
     def booked(self, now: float) -> OrderReport:
         """The report, for whoever builds on it: DataError for fills that cannot be right.
