@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from hftray.launch import free_port
+from hftray.ray_start import free_port
 
 
 class Replay:

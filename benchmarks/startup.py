@@ -17,7 +17,7 @@ from pathlib import Path
 
 import httpx
 
-from hftray.launch import free_port
+from hftray.ray_start import free_port
 
 PATIENCE = 300.0
 

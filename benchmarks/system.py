@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-from hftray import launch
+from hftray import launch, ray_start
 from hftray.core.ledger import RunInfo
 from hftray.layers import load
 from hftray.planning import Plan
@@ -23,7 +23,7 @@ def started(*, serve_api: bool = False, symbols: int = 10) -> Iterator[tuple[Pla
         flags = {
             "storage.data_dir": Path(data),
             "symbols": chosen,
-            "server.port": launch.free_port(),
+            "server.port": ray_start.free_port(),
             "mode": "simulation",
         }
         system = launch.System(load(flags=flags, environment={}).settings, None, say)

@@ -16,6 +16,7 @@ from hftray import __version__, launch, remote
 from hftray.commands import backtest, check, doctor, note, sweep
 from hftray.core.errors import RetryError, StopError
 from hftray.core.session import IST
+from hftray.data_dir import DataDirLock, Running, is_locked
 from hftray.layers import DEFAULTS
 from hftray.remote import require_running
 from hftray.settings import Settings
@@ -78,19 +79,19 @@ def _run(settings: Settings, ray_address: str | None, *, any_symbols: bool) -> N
     mode = settings.effective_mode
     console.print(f"[bold reverse] {mode.upper()} [/bold reverse] hftray {__version__}")
     url = f"http://{settings.server.host}:{settings.server.port}"
-    lock = launch.DataDirLock(settings.storage.data_dir)
+    lock = DataDirLock(settings.storage.data_dir)
     lock.acquire()
     _interruptible()
     with ExitStack() as stack:
         stack.callback(lock.release)
         launch.check_address(settings)
-        lock.publish(launch.Running(os.getpid(), url, mode, ""))
+        lock.publish(Running(os.getpid(), url, mode, ""))
         with console.status("starting") as status:
             system = launch.System(settings, ray_address, status.update, any_symbols=any_symbols)
             stack.callback(_stop_calmly, system)
             system.start()
         _interruptible()  # Ray put handlers of its own in place
-        lock.publish(launch.Running(os.getpid(), url, mode, system.dashboard))
+        lock.publish(Running(os.getpid(), url, mode, system.dashboard))
         console.print(f"API      {url}   documentation {url}/docs")
         console.print(f"Ray      {_dashboard(system)}")
         console.print(f"Files    {settings.storage.data_dir}")
@@ -181,7 +182,7 @@ def down(data_dir: DataDir = None, config: ConfigFile = None) -> None:
         os.kill(there.pid, signal.SIGINT)
         until = time.monotonic() + STOP_PATIENCE
         with console.status(f"stopping pid {there.pid}"):
-            while launch.is_locked(settings.storage.data_dir):
+            while is_locked(settings.storage.data_dir):
                 if time.monotonic() > until:
                     raise StopError(f"pid {there.pid} has not stopped in {STOP_PATIENCE:.0f} s")
                 time.sleep(0.1)
@@ -190,7 +191,7 @@ def down(data_dir: DataDir = None, config: ConfigFile = None) -> None:
 
 def _stopped_leftovers(settings: Settings) -> bool:
     """Whether only an embedded PostgreSQL was left, of a system that was killed; it is stopped."""
-    if launch.is_locked(settings.storage.data_dir):
+    if is_locked(settings.storage.data_dir):
         return False
     from hftray.storage import embedded
 
@@ -206,7 +207,7 @@ def migrate(data_dir: DataDir = None, config: ConfigFile = None) -> None:
     """Bring the database to this version's schema."""
     with readable_errors():
         settings = load_layers(config, storage__data_dir=data_dir).settings
-        lock = launch.DataDirLock(settings.storage.data_dir)
+        lock = DataDirLock(settings.storage.data_dir)
         lock.acquire()
         try:
             with launch.database(settings, console.print):

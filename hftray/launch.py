@@ -1,28 +1,19 @@
-"""Starting and stopping the whole system from one process, in order.
-
-What is started is written to `<data-dir>/running.json`, so a second start on the same directory
-finds it and `hftray down` can end it.
-"""
+"""Starting and stopping the whole system from one process, in order."""
 
 import asyncio
 import contextlib
-import fcntl
 import ipaddress
-import json
 import logging
-import os
-import random
-import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-import psutil
+from typing import TYPE_CHECKING
 
 from hftray.core.errors import ConfigError, RetryError, StopError, UnknownOutcome
+from hftray.data_dir import is_locked
+from hftray.ray_start import deferred_interrupts, no_half_of_ray, prepare_ray_environment
 from hftray.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,73 +25,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 
 SERVE_APP = "hftray"
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """Where a started system answers."""
-
-    pid: int
-    url: str
-    mode: str
-    dashboard: str
-
-
-class DataDirLock:
-    """One system a data directory; the lock goes with the process that holds it."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self._dir = data_dir
-        self._file: IO[str] | None = None
-
-    def acquire(self) -> None:
-        """StopError says which process holds the directory."""
-        self._dir.mkdir(parents=True, exist_ok=True)
-        self._file = (self._dir / "lock").open("a+")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            there = running(self._dir)
-            where = f" (pid {there.pid}, {there.url})" if there else ""
-            raise StopError(
-                f"hftray already runs on {self._dir}{where}; "
-                "use another --data-dir, or `hftray down` first"
-            ) from None
-
-    def publish(self, state: Running) -> None:
-        """Tell other processes where the system answers."""
-        _state_file(self._dir).write_text(json.dumps(asdict(state)))
-
-    def release(self) -> None:
-        """Give the directory back."""
-        _state_file(self._dir).unlink(missing_ok=True)
-        if self._file is not None:
-            self._file.close()
-
-
-def running(data_dir: Path) -> Running | None:
-    """The system that says it runs on this directory."""
-    try:
-        return Running(**json.loads(_state_file(data_dir).read_text()))
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
-
-
-def is_locked(data_dir: Path) -> bool:
-    """Whether a process holds the directory now."""
-    path = data_dir / "lock"
-    if not path.exists():
-        return False
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
-
-
-def _state_file(data_dir: Path) -> Path:
-    return data_dir / "running.json"
 
 
 def check_address(settings: Settings) -> None:
@@ -270,76 +194,3 @@ class System:
                 asyncio.run(handles.EngineHandle().stop())
         for name in ray_calls.living():
             ray_calls.kill(name)
-
-
-@contextlib.contextmanager
-def no_half_of_ray() -> Iterator[None]:
-    """StopError when Ray does not come up, and nothing of it is left running then."""
-    here = psutil.Process()
-    before = {child.pid for child in here.children(recursive=True)}
-    try:
-        yield
-    except Exception as error:  # Ray tells a part of it that is late by a plain Exception
-        for child in here.children(recursive=True):
-            if child.pid not in before:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    child.kill()
-        text = str(error).strip().splitlines()
-        raise StopError(
-            f"Ray did not start: {text[0] if text else repr(error)} "
-            "Try again, with less going on on this machine"
-        ) from error
-
-
-@contextlib.contextmanager
-def deferred_interrupts() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block is left; Ray survives none while it starts."""
-    asked: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, lambda n, _: asked.append(n)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
-    if asked:
-        raise KeyboardInterrupt
-
-
-def prepare_ray_environment(private: Path) -> None:
-    """Files and ports of its own for this cluster; what the user has set already stays."""
-    defaults = {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(private / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(private / "admin.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(private),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(private / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
-        # Serve waits five seconds for its proxy and kills it; a busy machine needs more.
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        # Twenty small actors on two cores are intended; without this Ray warns about them.
-        "RAY_worker_maximum_startup_concurrency": "8",
-    }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
-
-
-def free_port() -> int:
-    """A TCP port of this machine that nobody uses at the moment.
-
-    It lies below the range from which the system gives ports to whoever asks for any, so that
-    none of the many processes of a starting cluster takes it meanwhile.
-    """
-    for port in random.sample(range(20_000, 30_000), 200):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("0.0.0.0", port))
-            except OSError:
-                continue
-        return port
-    raise StopError("no free TCP port between 20000 and 30000")

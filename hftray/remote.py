@@ -7,8 +7,8 @@ import httpx
 import typer
 from rich.table import Table
 
-from hftray import launch
 from hftray.core.errors import StopError
+from hftray.data_dir import Running, is_locked, running
 from hftray.settings import Settings
 from hftray.terminal import ConfigFile, DataDir, console, load_layers, readable_errors
 
@@ -60,10 +60,10 @@ def _still_open(positions: int) -> str:
     return "1 position is still open" if positions == 1 else f"{positions} positions are still open"
 
 
-def require_running(settings: Settings) -> launch.Running:
+def require_running(settings: Settings) -> Running:
     """The system on this data directory. StopError when there is none."""
-    there = launch.running(settings.storage.data_dir)
-    if there is None or not launch.is_locked(settings.storage.data_dir):
+    there = running(settings.storage.data_dir)
+    if there is None or not is_locked(settings.storage.data_dir):
         raise StopError(f"hftray does not run on {settings.storage.data_dir}")
     return there
 

@@ -14,7 +14,7 @@ import httpx
 import psutil
 
 import hftray
-from hftray.launch import free_port
+from hftray.ray_start import free_port
 
 START_PATIENCE = 240.0  # seconds; a loaded machine with two cores needs most of a minute
 STOP_PATIENCE = 90.0

@@ -13,7 +13,8 @@ from typing import Any
 
 import psutil
 
-from hftray.launch import Progress, free_port, no_half_of_ray
+from hftray.launch import Progress
+from hftray.ray_start import free_port, no_half_of_ray
 
 OBJECT_STORE = 80 * 1024 * 1024
 # A node that does not answer is declared dead after about two and a half seconds.

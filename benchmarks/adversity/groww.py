@@ -22,8 +22,8 @@ from adversity.groww_book import book_of
 from adversity.groww_faults import DECK, body_of
 from adversity.record import Book
 from adversity.venue import BUSY
-from hftray.launch import free_port
 from hftray.layers import load
+from hftray.ray_start import free_port
 from hftray.settings import Settings
 
 BEGIN = datetime.fromisoformat("2026-09-16T13:40:00+05:30")  # a Wednesday; shares close at 15:15

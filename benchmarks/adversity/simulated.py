@@ -12,8 +12,8 @@ from adversity.fault import Fault
 from adversity.record import Book, read_book
 from adversity.schedule import SIMULATED
 from adversity.venue import BUSY
-from hftray.launch import free_port
 from hftray.layers import load
+from hftray.ray_start import free_port
 from hftray.settings import Settings
 from hftray.testing.faulty_broker import TIMED, order_fault
 from hftray.testing.faulty_broker import Fault as Kind

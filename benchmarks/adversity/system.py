@@ -17,7 +17,7 @@ import psutil
 
 from adversity.cluster import OBJECT_STORE, end, journal_disk, ray_cluster, raylet_pid
 from adversity.venue import Venue
-from hftray import launch, wiring
+from hftray import launch, ray_start, wiring
 from hftray.layers import default_file, read_yaml
 from hftray.settings import Settings
 
@@ -124,7 +124,7 @@ def running(
         journal = journal_directory(settings)
         tmpfs = undo.enter_context(journal_disk(journal, keep))
         private = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix="hftray-")))
-        launch.prepare_ray_environment(private)
+        ray_start.prepare_ray_environment(private)
         cluster = undo.enter_context(ray_cluster(say, keep_logs))
         system = launch.System(settings, cluster.address, say, build_broker=venue.build_broker)
         chaos = ChaosSystem(settings, cluster, system, venue, journal, tmpfs)

@@ -1,7 +1,8 @@
 """A source's candles, checked: one that cannot be right is dropped and counted.
 
-A source is a stranger on a network. Its candles must be of the symbol that was asked for, on the
-grid of the symbol's session and inside it, sound in themselves, and in order.
+A source is a stranger on a network. Its candles must be of the symbol that was asked for, of a
+trading day, on the grid of the session, sound in themselves, and in order. Those of the auctions
+before and after the session are left out: no fault, but nothing here trades in them either.
 """
 
 from collections import Counter
@@ -36,7 +37,7 @@ class SourceCandles:
             fault = self._fault(candle, symbol)
             if fault is not None:
                 self.dropped[f"candle {fault}"] += 1
-            elif first <= candle.time < before:
+            elif first <= candle.time < before and self._in_session(candle):
                 kept.setdefault(candle.time, candle)
         return [kept[time] for time in sorted(kept)]
 
@@ -45,11 +46,17 @@ class SourceCandles:
             return "of another symbol"
         if candle.time.tzinfo is None:
             return "without a time zone"
-        session = self._sessions(symbol, candle.time.astimezone(IST).date())
-        if session is None or not (
-            session.opens <= candle.time and candle.time + self.length <= session.closes
-        ):
-            return "outside the trading session"
+        session = self._session(candle)
+        if session is None:
+            return "of a day without trading"
         if (candle.time - session.opens) % self.length:
             return "not on the candle grid"
         return candle_fault(candle)
+
+    def _in_session(self, candle: Candle) -> bool:
+        session = self._session(candle)
+        assert session is not None  # or it were faulty
+        return session.opens <= candle.time and candle.time + self.length <= session.closes
+
+    def _session(self, candle: Candle) -> TradingSession | None:
+        return self._sessions(candle.symbol, candle.time.astimezone(IST).date())

@@ -11,6 +11,7 @@ from pathlib import Path
 from hftray import launch
 from hftray.commands.findings import Finding, failing, fine, warning
 from hftray.core.errors import HftrayError
+from hftray.data_dir import is_locked
 from hftray.settings import Settings
 
 MEGABYTE = 1_000_000
@@ -73,7 +74,7 @@ def _commit(path: Path) -> float:
 def database(settings: Settings) -> Finding:
     """Whether PostgreSQL answers and its schema fits; starts the embedded one for that."""
     subject = "database"
-    running = launch.is_locked(settings.storage.data_dir)
+    running = is_locked(settings.storage.data_dir)
     if settings.storage.database_url is None and running:
         return fine(subject, "the embedded PostgreSQL of the running system")
     where = "embedded PostgreSQL" if settings.storage.database_url is None else "DATABASE_URL"

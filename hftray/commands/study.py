@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from hftray import launch
+from hftray import ray_start
 from hftray.backtest.history import SymbolHistory
 from hftray.backtest.loading import load_history, require_symbols
 from hftray.backtest.order import BacktestOrder
@@ -137,12 +137,12 @@ def ray_cluster(
 ) -> Iterator[None]:
     """A Ray of our own with so many cores, or one that runs already."""
     with tempfile.TemporaryDirectory(prefix="hftray-", ignore_cleanup_errors=True) as private:
-        launch.prepare_ray_environment(Path(private))
+        ray_start.prepare_ray_environment(Path(private))
         import ray
 
         own: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False}
         logging.getLogger("ray").setLevel(logging.ERROR)
-        with launch.deferred_interrupts():  # Ray does not survive one in the middle of its start
+        with ray_start.deferred_interrupts():  # Ray does not survive one in the middle of its start
             ray.init(
                 address=address or "local",
                 namespace="hftray",

@@ -14,7 +14,8 @@ import pytest
 from running_system import RunningSystem, environment
 
 from hftray.core.ledger import RunState
-from hftray.launch import database, running
+from hftray.data_dir import running
+from hftray.launch import database
 from hftray.layers import load
 from hftray.wiring import build_ledger, read_account, record_directory
 

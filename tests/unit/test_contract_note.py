@@ -19,7 +19,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from hftray import launch
 from hftray.api.app import create_app
 from hftray.api.dependencies import ApiSettings, Services
 from hftray.commands import note as note_command
@@ -28,6 +27,7 @@ from hftray.core.contract_note import contract_note
 from hftray.core.errors import ConfigError
 from hftray.core.ledger import TradeRecord
 from hftray.core.orders import Leg, Side, TradeStatus
+from hftray.data_dir import DataDirLock, Running
 from hftray.testing.memory_catalog import MemoryCatalog
 
 D = Decimal
@@ -217,9 +217,9 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             return await client.request(*request, **options)
 
     monkeypatch.setattr(httpx, "request", lambda *r, **o: asyncio.run(answer(*r, **o)))
-    lock = launch.DataDirLock(tmp_path)
+    lock = DataDirLock(tmp_path)
     lock.acquire()
-    lock.publish(launch.Running(os.getpid(), "http://127.0.0.1:5000", "simulation", ""))
+    lock.publish(Running(os.getpid(), "http://127.0.0.1:5000", "simulation", ""))
     yield tmp_path
     lock.release()
 

@@ -256,7 +256,7 @@ async def test_candles_are_fetched_together_and_each_is_handed_as_it_comes(tmp_p
     [
         ({"symbol": "ITC"}, "candle of another symbol"),
         ({"time": at(1)}, "candle not on the candle grid"),
-        ({"time": at(-5)}, "candle outside the trading session"),
+        ({"time": at(0, date(2026, 5, 31))}, "candle of a day without trading"),
         ({"close": nan}, "candle price is not a positive finite number"),
         ({"high": 1.0}, "candle high is below low"),
     ],
@@ -267,6 +267,16 @@ async def test_a_candle_that_cannot_be_right_is_dropped_and_counted(tmp_path, ch
     batches = await live.until(at(5.5))
     assert not any(batch.candles for batch in batches)
     assert set(live.feed.dropped) == {why}
+
+
+async def test_candles_of_the_auctions_are_left_out_and_no_fault(tmp_path):
+    live = await Live(tmp_path, at(4.9)).begin()
+    live.source.spoil_candles = lambda candles: [
+        replace(c, time=time) for c in candles for time in (at(-5), c.time, at(375))
+    ]
+    batches = await live.until(at(5.5))
+    assert [c.time for batch in batches for c in batch.candles.values()] == [at(0)]
+    assert live.feed.dropped == {}
 
 
 @pytest.mark.parametrize("error", [NotFound, ConfigError, UnknownOutcome])

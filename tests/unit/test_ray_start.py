@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from hftray.core.errors import StopError
-from hftray.launch import no_half_of_ray
+from hftray.ray_start import no_half_of_ray
 
 
 def sleeper() -> subprocess.Popen[bytes]:

@@ -8,10 +8,10 @@ import pytest
 from api_world import FakeDesk, filled_ledger
 from typer.testing import CliRunner
 
-from hftray import launch
 from hftray.api.app import create_app
 from hftray.api.dependencies import ApiSettings, Services
 from hftray.cli import app as command_line
+from hftray.data_dir import DataDirLock, Running
 from hftray.testing.memory_catalog import MemoryCatalog
 
 URL = "http://127.0.0.1:5000"
@@ -25,9 +25,9 @@ def desk():
 @pytest.fixture
 def directory(tmp_path):
     """The data directory of a system that runs."""
-    lock = launch.DataDirLock(tmp_path)
+    lock = DataDirLock(tmp_path)
     lock.acquire()
-    lock.publish(launch.Running(os.getpid(), URL, "simulation", ""))
+    lock.publish(Running(os.getpid(), URL, "simulation", ""))
     yield tmp_path
     lock.release()
 
