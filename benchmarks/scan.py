@@ -53,7 +53,7 @@ def main() -> None:
             nonlocal ready
             if not ready:
                 await feed.start(names, None)
-                scanner.roster = await ledger.roster(-1) or scanner.roster
+                scanner.crew.roster = await ledger.roster(-1) or scanner.crew.roster
                 ready = True
             await scanner.scan()
 

@@ -52,6 +52,11 @@ class MarketBatch:
     fault: str = ""
     note: str = ""
 
+    @property
+    def waits(self) -> bool:
+        """Whether market time stands still until it is taken: a replay's candles come once."""
+        return bool(self.candles) and not self.live
+
 
 class Feed(Protocol):
     """Where prices come from, and with them market time."""

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from hftray import observe
+from hftray.actors.crew import SymbolPort
 from hftray.actors.loop import EngineOptions, ScanLoop
-from hftray.actors.scan import SymbolPort
 from hftray.actors.snapshot import SignalLog, engine_status, position_row, risk_row
 from hftray.core.errors import (
     HftrayError,
@@ -222,7 +222,7 @@ class EngineShell:
 
     async def _publish(self) -> None:
         scanner = self._loop.scanner
-        held = [r for r in scanner.reports.values() if r.position is not None]
+        held = [r for r in scanner.crew.reports.values() if r.position is not None]
         async with self._changed:
             self._version += 1
             self._snapshot = {

@@ -13,9 +13,10 @@ from datetime import datetime
 from typing import Protocol
 
 from hftray import observe
+from hftray.actors.crew import SymbolPort
 from hftray.actors.outbox import Outbox
 from hftray.actors.reconciler import Reconciler
-from hftray.actors.scan import RiskDesk, Scanner, SymbolPort
+from hftray.actors.scan import RiskDesk, Scanner
 from hftray.actors.snapshot import Progress, SignalLog
 from hftray.core.errors import HftrayError, RejectError, RetryError, StopError, UnknownOutcome
 from hftray.core.ledger import RunInfo, RunState
@@ -218,7 +219,7 @@ class ScanLoop:
         """Take changed strategies, and see how the ledger is doing."""
         if time.monotonic() < self._look_due:
             return
-        known = self.scanner.roster[0]
+        known = self.scanner.crew.roster[0]
         try:
             changed = await self._ledger.roster(known)
         except RetryError:
@@ -226,7 +227,7 @@ class ScanLoop:
                 raise
             return  # the strategies stay as they were, and positions stay guarded
         if changed is not None:
-            self.scanner.roster = changed
+            self.scanner.crew.roster = changed
         await self.scanner.outbox.flush(even_empty=True)
         self._look_due = time.monotonic() + LOOK_INTERVAL
 
@@ -237,11 +238,11 @@ class ScanLoop:
         """
         scanner, first = self.scanner, bool(self.reconciler.doubt)
         if self.reconciler.begin():
-            scanner.acted = scanner.busy
+            scanner.crew.acted = scanner.crew.busy
         patience = self._options.scan_timeout if first else 0.0
-        if await self.reconciler.finish(scanner.acted | scanner.busy, patience):
-            scanner.recover |= self.reconciler.repairable & set(self._symbols)
-            scanner.look_up |= self.reconciler.unseen & set(self._symbols)
+        if await self.reconciler.finish(scanner.crew.acted | scanner.crew.busy, patience):
+            scanner.crew.recover |= self.reconciler.repairable & set(self._symbols)
+            scanner.crew.look_up |= self.reconciler.unseen & set(self._symbols)
         scanner.impairment, scanner.locks = self.reconciler.doubt, self.reconciler.locks
 
     async def kill(self, reason: str, actor: str) -> None:

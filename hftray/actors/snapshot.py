@@ -110,10 +110,10 @@ def engine_status(run: RunInfo, loop: Loop, *, symbols: list[str]) -> dict[str, 
         "equity": view.equity if view else run.initial_capital,
         "realised_pnl": view.realised_pnl if view else Decimal(0),
         "open_pnl": view.open_pnl if view else Decimal(0),
-        "open_positions": sum(r.position is not None for r in scanner.reports.values()),
+        "open_positions": sum(r.position is not None for r in scanner.crew.reports.values()),
         "trades_today": view.trades_today if view else 0,
         "risk_state": view.state.value if view else "ACTIVE",
-        "conflated_ticks": scanner.conflated,
+        "conflated_ticks": scanner.crew.conflated,
         "degraded": degraded(loop),
     }
 

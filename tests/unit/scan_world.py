@@ -230,7 +230,7 @@ class Market:
         )
         roster = await self.ledger.roster(-1)
         assert roster is not None
-        made.roster = roster
+        made.crew.roster = roster
         return made
 
     def engine(self, **changes: object) -> EngineShell:

@@ -40,6 +40,9 @@ class Faulty:
     ) -> None:
         self._faults.setdefault(method, []).extend([(error, after)] * times)
 
+    def heal(self) -> None:
+        self._faults.clear()
+
     def __getattr__(self, method: str) -> object:
         plain = getattr(self._inner, method)
 

@@ -620,7 +620,7 @@ async def test_what_was_filled_in_an_answer_that_got_lost_is_asked_for(house):
     house.engine._loop.reconciler._interval = 10**6
     for _ in range(300):
         await house.scans(1)
-        if any(r.phase == "ENTERING" for r in house.engine._loop.scanner.reports.values()):
+        if any(r.phase == "ENTERING" for r in house.engine._loop.scanner.crew.reports.values()):
             break
     house.market.broker.fail("on_market", UnknownOutcome, after=True)
     await house.scans(2)

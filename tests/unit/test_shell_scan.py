@@ -44,7 +44,7 @@ def test_a_day_has_every_scan_and_no_trouble(played_day):
     _, scanner, outcomes = played_day
     assert len(outcomes) == 75 * 5 + 1
     assert [outcome.trouble for outcome in outcomes if outcome.trouble] == []
-    assert (scanner.outbox.waiting, scanner.outbox.dropped, scanner.conflated) == (0, 0, 0)
+    assert (scanner.outbox.waiting, scanner.outbox.dropped, scanner.crew.conflated) == (0, 0, 0)
 
 
 def test_every_closed_candle_is_recorded_once_as_a_final_signal(played_day):
@@ -67,7 +67,7 @@ def test_the_day_trades_and_ends_flat(played_day):
     market, scanner, _ = played_day
     legs = [t.leg for t in market.trades if t.status is TradeStatus.EXECUTED]
     assert legs.count(Leg.ENTRY) == legs.count(Leg.EXIT) >= 4
-    assert all(report.position is None for report in scanner.reports.values())
+    assert all(report.position is None for report in scanner.crew.reports.values())
     assert all(row.closed_at is not None for row in market.ledger.store.positions.values())
 
 
@@ -281,12 +281,12 @@ async def test_a_busy_symbol_does_not_delay_the_others_and_gets_the_newest_tick_
     for _ in range(3):
         outcome = await scanner.scan()
         assert [signal.symbol for signal in outcome.signals] == ["ITC"]
-    assert (len(slow.steps), len(quick.steps), scanner.conflated) == (1, 4, 3)
+    assert (len(slow.steps), len(quick.steps), scanner.crew.conflated) == (1, 4, 3)
     slow.free.set()
     await asyncio.sleep(0)  # the step that was waiting ends between two scans
     outcome = await scanner.scan()
     assert [step.tick.price for step in slow.steps] == [100, 104]
-    assert scanner.conflated == 3
+    assert scanner.crew.conflated == 3
     assert outcome.trouble == {}
     told = [(signal.symbol, signal.timestamp) for signal in outcome.signals]
     assert sorted(told) == [("ITC", at(4)), ("TCS", at(0)), ("TCS", at(4))]
@@ -529,7 +529,7 @@ async def test_the_roster_is_sent_to_whoever_has_another_version():
     feed = TickFeed(("TCS", "ITC"))
     scanner, symbols, _ = await stub_scanner(feed=feed)
     await scanner.scan()
-    scanner.roster = (4, [])
+    scanner.crew.roster = (4, [])
     await scanner.scan()
     assert [step.roster for step in symbols["TCS"].steps] == [None, (4, [])]
 
@@ -541,7 +541,7 @@ async def test_a_kill_closes_what_is_open_though_no_history_is_to_be_had(method,
     market = await Market(feed, rules=LIVELY).open()
     scanner = await market.scanner()
     await feed.start(FOUR, None)
-    while not any(report.position for report in scanner.reports.values()):
+    while not any(report.position for report in scanner.crew.reports.values()):
         await scanner.scan()
     market.shells = {
         name: SymbolShell(share, market.rules, market.risk, market.broker)
@@ -558,9 +558,9 @@ async def test_a_kill_closes_what_is_open_though_no_history_is_to_be_had(method,
         assert set(outcome.trouble) == set(FOUR)
         assert all(why.startswith("no history: ") for why in outcome.trouble.values())
         assert outcome.signals == []
-    assert not any(report.position for report in again.reports.values())
+    assert not any(report.position for report in again.crew.reports.values())
     assert [trade for trade in market.trades if trade.leg is Leg.ENTRY] == entries
-    again.feed = feed
+    market.feed.heal()
     assert (await again.scan()).trouble == {}
     await market.check_books()
 
@@ -576,7 +576,7 @@ async def test_recover_is_sent_once_to_everybody():
 
 async def test_recover_is_sent_again_to_whoever_did_not_answer():
     scanner, symbols, _ = await stub_scanner(feed=TickFeed(("TCS", "ITC")))
-    scanner.recover = {"TCS"}
+    scanner.crew.recover = {"TCS"}
     symbols["TCS"].fault = RetryError("actor is dead")
     await scanner.scan()
     symbols["TCS"].fault = None
@@ -662,10 +662,10 @@ async def test_a_guard_that_came_or_went_has_acted_and_lost_news_of_it_are_looke
     scanner, symbols, broker = await stub_scanner(feed=TickFeed(("TCS", "ITC")))
     await scanner.scan()
     for number, name in enumerate(["X1", "X1", "X2"]):
-        scanner.acted.clear()
+        scanner.crew.acted.clear()
         symbols["TCS"].guard = Order(name, "TCS", "NSE", Leg.EXIT, Side.SELL, 1, at(0), stop=True)
         await scanner.scan()
-        assert scanner.acted == ({"TCS"} if number != 1 else set())
+        assert scanner.crew.acted == ({"TCS"} if number != 1 else set())
     broker.fail("on_market", RetryError)
     await scanner.scan()
     assert [name for name in symbols if symbols[name].steps[-1].look_up] == ["TCS"]
