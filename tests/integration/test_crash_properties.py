@@ -120,6 +120,5 @@ TestGuardedDisasters = GuardedDisasters.TestCase
 TestDisasters.settings = TestGuardedDisasters.settings = settings(
     max_examples=EXAMPLES or 40,
     stateful_step_count=80 if EXAMPLES else 30,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )

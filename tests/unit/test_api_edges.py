@@ -103,9 +103,7 @@ async def test_a_body_over_64_kib_is_a_413(world: World) -> None:
     check_problem(pieces, 413)
 
 
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.sampled_from(
         ["/api/trades", "/api/strategies", "/api/users", "/api/backtest", "/api/engine/kill"]

@@ -180,7 +180,7 @@ def test_a_bad_active_row_is_refused_and_a_bad_inactive_one_ignored() -> None:
     assert Ensemble([row("astrology", 1, is_active=False)]).voters == ()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(candles=random_candles(), data=st.data())
 def test_live_and_history_give_the_same_bits(candles: Candles, data: st.DataObject) -> None:
     weights = st.floats(0.01, 10)

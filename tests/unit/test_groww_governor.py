@@ -55,7 +55,7 @@ calls = st.builds(
 limits = st.builds(Limit, st.integers(1, 40), st.sampled_from([1.0, 5.0, 60.0]))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     plan=st.lists(calls, max_size=120),
     configured=st.dictionaries(st.sampled_from(Category), st.tuples(limits, limits)),

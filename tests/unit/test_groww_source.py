@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from groww_world import FakeGroww, connected, failure, ok, wall
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from virtual_time import run
 
@@ -232,7 +232,6 @@ def test_candles_of_a_long_stretch_come_without_gaps_or_doubles(tmp_path: Path) 
     }
 
 
-@settings(deadline=None)
 @given(
     minutes=st.sampled_from(sorted(SPANS)),
     days=st.floats(0.001, 900),

@@ -94,7 +94,7 @@ async def test_a_finished_run_is_complete_in_the_database(world: World) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 100_000)), max_size=40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_outages_crashes_and_lost_answers_in_any_order_change_nothing(
     course: list[tuple[int, int]],
 ) -> None:

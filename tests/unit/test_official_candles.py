@@ -323,7 +323,7 @@ def told_both_ways(history, rules, way):
 
 @pytest.mark.parametrize("way", [extremes, ends])
 @given(seed=st.integers(0, 10_000), weather=weathers, rules=chosen_rules)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_ticks_with_official_candles_decide_as_closed_candles_do(way, seed, weather, rules):
     history = random_history("S", seed, weather, days=4, candles=40)
     told_both_ways(history, rules, way)

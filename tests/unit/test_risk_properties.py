@@ -237,5 +237,5 @@ class RiskLife(RuleBasedStateMachine):
         assert mine["day"]["sequences"] == theirs["day"]["sequences"]
 
 
-RiskLife.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+RiskLife.TestCase.settings = settings(max_examples=120, stateful_step_count=40)
 TestRiskLife = RiskLife.TestCase

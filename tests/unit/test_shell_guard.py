@@ -244,7 +244,7 @@ _MOVES = {"same": 0, "up": 15, "down": -6, "through": -40}
 _BROKER = ("place", "amend", "cancel", "resolve")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(steps)
 def test_whatever_is_lost_the_books_agree_in_the_end(given_steps):
     asyncio.run(_storm(given_steps))

@@ -70,7 +70,7 @@ def test_another_seed_other_sets() -> None:
     assert first == again != other
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     method=st.sampled_from([Method.GRID, Method.RANDOM]),
     done=st.integers(0, 60),
