@@ -8,6 +8,7 @@ very candles that the buffer would hold; only there, and only where it could cha
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from hftray.core.events import Decision, Vote
 from hftray.strategies.ensemble import Ensemble
 from hftray.strategies.strategy import Input, Strategy, Votes
 
-_UNSURE = 2
+UNSURE = 2
+"""In place of a vote or a side: it must be counted first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,21 @@ class Foresight:
         enough = ensemble.quorum * (1 - 1e-9)
         possible = (highest > enough) | (lowest < -enough)
         self.possible: Ints = np.flatnonzero(possible) if ensemble.voters else np.arange(0)
-        self._places = {row: place for place, row in enumerate(self.possible.tolist())}
-        self._votes = _at(self.possible, ballots, len(candles))
+        self._bounds = lowest[self.possible], highest[self.possible]
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {row: place for place, row in enumerate(self.possible.tolist())}
+
+    @cached_property
+    def _votes(self) -> list[tuple[int | None, ...]]:
+        return _at(self.possible, self._ballots, len(self._candles))
+
+    @cached_property
+    def sides(self) -> Votes:
+        """What is decided at each of `possible`: +1, -1 or 0, UNSURE where votes are in doubt."""
+        lowest, highest = map(self._ensemble.sides, self._bounds)
+        return np.where(lowest == highest, lowest, np.int8(UNSURE))
 
     @property
     def open(self) -> bool:
@@ -183,7 +198,7 @@ def _at(rows: Ints, ballots: Sequence[Ballot], count: int) -> list[tuple[int | N
     for ballot in ballots:
         votes = np.zeros(count, dtype=np.int8)
         votes[ballot.rows] = np.where(
-            ballot.lowest == ballot.highest, ballot.lowest, np.int8(_UNSURE)
+            ballot.lowest == ballot.highest, ballot.lowest, np.int8(UNSURE)
         )
-        columns.append([None if vote == _UNSURE else vote for vote in votes[rows].tolist()])
+        columns.append([None if vote == UNSURE else vote for vote in votes[rows].tolist()])
     return list(zip(*columns, strict=True))

@@ -1,6 +1,6 @@
 """One symbol's history as a backtest wants it: columns, and where playing begins."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Self
@@ -25,8 +25,8 @@ class SymbolHistory:
     candles: Candles
     start: int
     sessions: Mapping[date, TradingSession]
-    timelines: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """What `backtest.timeline` has found of it, by the candles' seconds."""
+    found: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What backtests have worked out of it, by what that was made for; it never changes."""
 
     def __post_init__(self) -> None:
         candles = self.candles

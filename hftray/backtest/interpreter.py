@@ -159,4 +159,4 @@ class Interpreter:
         if command.after is not None:
             self.paid = trade.charges or Decimal(0)
         if command.closed is not None:
-            self.outcome.trips.append(RoundTrip(command.closed, trade, self.paid))
+            self.outcome.add(RoundTrip(command.closed, trade, self.paid))

@@ -7,6 +7,9 @@ possible, or holding with every exit level out of reach. Everything else it deci
 from datetime import datetime
 from decimal import Decimal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hftray.backtest.foresight import Foresight, VoteCache, ballots_of
 from hftray.backtest.history import SymbolHistory
 from hftray.backtest.interpreter import Interpreter
@@ -24,6 +27,9 @@ from hftray.core.session import TradingSession
 from hftray.strategies.ensemble import Ensemble
 
 
+_SIDES = {Decision.BUY: 1, Decision.SELL: -1, Decision.HOLD: 0}
+
+
 class _Quiet(SymbolEngine):
     """An engine that leaves out signals which decide nothing: a backtest has no use for them."""
 
@@ -38,7 +44,8 @@ class _Quiet(SymbolEngine):
 class Lane:
     """A symbol's engine, where it stands in the symbol's history, and when it is `due` next.
 
-    Rows are places among the played candles. All before `row` are behind it.
+    Rows are places among the played candles. All before `row` are behind it. `chances` are the rows
+    on which an entry is possible, and their places in the foresight.
     """
 
     def __init__(
@@ -60,7 +67,7 @@ class Lane:
         candles, window = self._reel.candles, signals.candle_buffer
         ballots = ballots_of(history.symbol, candles, ensemble, window, cache)
         self._foresight = Foresight(candles, ensemble, window, ballots)
-        self._chances = self.track.entry_chances(self._foresight)
+        self.chances = self.track.entry_chances(self._foresight)
         self.engine = _Quiet(history.instrument, rules, self._foresight)
         self._tape = Tape(history.symbol, candles, window, signals.candle_minutes)
         self._start_engine()
@@ -68,7 +75,7 @@ class Lane:
         self.hours: Hours | None = None
         self._clock: Clock | None = None
         self._decision: Vote | None = None  # of the candle at `due_row`, while flat
-        self.lively = self.track.lively_days(self._chances[0])
+        self.lively = self.track.lively_days(self.chances[0])
         self.doubted = False  # whether no candle of the day may be skipped
         self._own: int | None = None  # the row that the present moment brings
         self.row = self.due_row = 0
@@ -154,7 +161,19 @@ class Lane:
         player.enter()
         self.look_ahead(moment)
 
-    # Whole trips (`backtest.express`)
+    # Whole trips and days (`backtest.express`, `backtest.whole_days`)
+
+    def vote_at(self, place: int) -> Vote:
+        """The vote at a place in the foresight."""
+        return self._foresight.at(place)
+
+    def side_at(self, place: int) -> int:
+        """The side it decides for: +1, -1, or 0 for none."""
+        return _SIDES[self.vote_at(place).decision]
+
+    def sides(self) -> NDArray[np.int8]:
+        """The sides at all `chances`, UNSURE where votes must be counted first."""
+        return self._foresight.sides[self.chances[1]]
 
     def entry_due(self, now: datetime) -> Vote | None:
         """The vote due now, of which the engine would make an entry; it stands on its candle."""
@@ -208,7 +227,7 @@ class Lane:
         self.due = min(own, over)
 
     def _next_entry(self, hours: Hours) -> int:
-        rows, places = self._chances
+        rows, places = self.chances
         index = int(rows.searchsorted(self.row))
         while index < len(rows) and rows.item(index) < hours.rows.stop:
             vote = self._foresight.at(places.item(index))

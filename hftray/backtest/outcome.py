@@ -1,10 +1,13 @@
 """What a run over history produced; reports and metrics start from these values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Protocol
 
 from hftray.core.ledger import TradeRecord
+from hftray.core.money import ZERO
 from hftray.core.position import Position
 
 
@@ -20,10 +23,55 @@ class RoundTrip:
     entry_charges: Decimal
 
 
+class Batch(Protocol):
+    """Round trips one after the other whose records are made when somebody reads them."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def pnls(self) -> Sequence[Decimal]:
+        """Each trip's net P&L in rupees."""
+        ...
+
+    def trips(self) -> Sequence[RoundTrip]:
+        """The trips themselves."""
+        ...
+
+
 @dataclass(slots=True)
 class Outcome:
     """Round trips in the order of their exits, equity at the end of each day, candles played."""
 
-    trips: list[RoundTrip] = field(default_factory=list)
     curve: list[tuple[datetime, Decimal]] = field(default_factory=list)
     candles: int = 0
+    count: int = 0
+    """How many trips there are."""
+    _parts: list[RoundTrip | Batch] = field(default_factory=list)
+    _trips: list[RoundTrip] | None = None
+
+    def add(self, trip: RoundTrip) -> None:
+        """One more trip."""
+        self._parts.append(trip)
+        self.count, self._trips = self.count + 1, None
+
+    def add_all(self, batch: Batch) -> None:
+        """More trips, all at once."""
+        self._parts.append(batch)
+        self.count, self._trips = self.count + len(batch), None
+
+    @property
+    def trips(self) -> list[RoundTrip]:
+        """The trips, which the first reader waits for; see `pnls`."""
+        if self._trips is None:
+            self._trips = []
+            for part in self._parts:
+                self._trips += [part] if isinstance(part, RoundTrip) else part.trips()
+        return self._trips
+
+    @property
+    def pnls(self) -> list[Decimal]:
+        """Each trip's net P&L in rupees, which is there without the rest of it."""
+        pnls: list[Decimal] = []
+        for part in self._parts:
+            pnls += [part.exit.pnl or ZERO] if isinstance(part, RoundTrip) else part.pnls
+        return pnls

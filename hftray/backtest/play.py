@@ -15,8 +15,9 @@ from hftray.backtest.express import Express
 from hftray.backtest.foresight import VoteCache
 from hftray.backtest.history import SymbolHistory
 from hftray.backtest.lane import Lane
-from hftray.backtest.outcome import Outcome, RoundTrip
+from hftray.backtest.outcome import Outcome
 from hftray.backtest.timeline import NEVER, Clock, trading_days, when
+from hftray.backtest.whole_days import WholeDays
 from hftray.core.money import ZERO
 from hftray.core.risk import RiskBook
 from hftray.core.risk_view import RiskState
@@ -36,13 +37,16 @@ def play(
     book: RiskBook,
     slippage_bps: float,
     cache: VoteCache | None = None,
+    compiled: bool = False,
 ) -> Outcome:
     """Play the histories together on one account, which `book` holds; their order breaks ties.
 
     Within a moment working orders are filled first, then each symbol takes its candle and its
     exits, then the entries are granted, one symbol after the other, then the account is marked.
     `slippage_bps` is in basis points a fill. With a `cache`, votes that an earlier call computed
-    on the same candles are not computed again. BadStrategy when a row of the roster cannot be used.
+    on the same candles are not computed again. `compiled` plays the usual days of a single history
+    in machine code, which pays from the second run of a process on, as the first has to load it.
+    BadStrategy when a row of the roster cannot be used.
     """
     outcome = Outcome()
     ensemble = Ensemble(roster, rules.signals.threshold)
@@ -50,12 +54,26 @@ def play(
         Lane(history, ensemble, rules, book, outcome, slippage_bps=slippage_bps, cache=cache)
         for history in histories
     ]
-    account = _Account(book, lanes, outcome.trips)
+    days = trading_days([lane.line for lane in lanes])
+    account = _Account(book, lanes, outcome)
     express = Express(lanes[0], rules, book, slippage_bps) if len(lanes) == 1 else None
-    days, equity = trading_days([lane.line for lane in lanes]), book.equity
+    whole = None
+    if compiled and len(lanes) == 1:
+        whole = WholeDays(
+            lanes[0], rules, book,
+            slippage_bps=slippage_bps, margin=_MARGIN, clocks=list(days.values()),
+        )  # fmt: skip
+    equity, until = book.equity, 0
     last = next(reversed(days), None)
     lively = {last}.union(*(lane.lively for lane in lanes))
-    for day, clock in days.items():
+    for place, (day, clock) in enumerate(days.items()):
+        if place < until:
+            continue
+        if whole is not None and (stretch := whole.play(place)) is not None:
+            outcome.add_all(stretch.trips)
+            outcome.curve += stretch.curve
+            until, equity = stretch.until, book.equity
+            continue
         if day in lively or not account.may_skip():
             account.open_day(clock)
             _play_day(lanes, account, day, clock, express)
@@ -68,10 +86,10 @@ def play(
 class _Account:
     """Keeps the book's marks right wherever they can matter."""
 
-    def __init__(self, book: RiskBook, lanes: Sequence[Lane], trips: list[RoundTrip]) -> None:
+    def __init__(self, book: RiskBook, lanes: Sequence[Lane], outcome: Outcome) -> None:
         self._book = book
         self._lanes = lanes
-        self._trips = trips
+        self._outcome = outcome
         self._counted = 0
         self._room = ZERO
         self._opened, self._opening = -1, ZERO  # trips before the newest day, its room then
@@ -92,12 +110,12 @@ class _Account:
         return self._opening > _MARGIN and self._book.state is RiskState.ACTIVE
 
     def _count_opening(self) -> None:
-        if self._opened != (opened := len(self._trips)):
+        if self._opened != (opened := self._outcome.count):
             self._opened, self._opening = opened, self._book.loss_room_anew
 
     def _count(self) -> None:
-        if len(self._trips) != self._counted:
-            self._counted, self._room = len(self._trips), self._book.loss_room
+        if self._outcome.count != self._counted:
+            self._counted, self._room = self._outcome.count, self._book.loss_room
 
     def before_entries(self, moment: int) -> None:
         """Give the book the marks of the moment before, which an entry is measured by."""
@@ -113,7 +131,7 @@ class _Account:
         trip = express.take(self._room - _MARGIN, now)
         if trip is None:
             return None
-        self._trips.append(trip)
+        self._outcome.add(trip)
         return trip.exit.timestamp
 
     def mark(self, moment: int, now: datetime) -> bool:

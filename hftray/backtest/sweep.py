@@ -24,7 +24,6 @@ from hftray.core.metrics import (
     daily_returns,
     portfolio_metrics,
 )
-from hftray.core.money import ZERO
 from hftray.core.risk import RiskBook
 from hftray.strategies.plugins import StrategyFile
 
@@ -102,8 +101,9 @@ class Ground:
         )
         slippage = self.slippage_bps
         return play(
-            self.histories, roster, rules=rules, book=book, slippage_bps=slippage, cache=cache
-        )
+            self.histories, roster, rules=rules, book=book, slippage_bps=slippage, cache=cache,
+            compiled=True,
+        )  # fmt: skip
 
 
 def _cut(history: SymbolHistory, window: Window, warm_up: int) -> SymbolHistory:
@@ -118,8 +118,7 @@ def _cut(history: SymbolHistory, window: Window, warm_up: int) -> SymbolHistory:
 
 def metrics_of(outcome: Outcome, capital: Decimal) -> Metrics:
     """The figures of a run that began with `capital`."""
-    pnls = [trip.exit.pnl or ZERO for trip in outcome.trips]
-    return portfolio_metrics(pnls, outcome.curve, initial_capital=capital)
+    return portfolio_metrics(outcome.pnls, outcome.curve, initial_capital=capital)
 
 
 def figures_of(metrics: Metrics) -> dict[str, Any]:

@@ -74,9 +74,9 @@ def timeline(history: SymbolHistory, seconds: int) -> Timeline:
 
     Kept with the history, as every set of a sweep asks for it.
     """
-    known: Timeline | None = history.timelines.get(seconds)
+    known: Timeline | None = history.found.get(key := ("timeline", seconds))
     if known is None:
-        known = history.timelines[seconds] = _timeline(history, seconds)
+        known = history.found[key] = _timeline(history, seconds)
     return known
 
 

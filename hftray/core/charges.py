@@ -6,13 +6,13 @@ day's contract note rounds them is in `core.contract_note`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
 from hftray.core.errors import ConfigError
-from hftray.core.money import ZERO, paisa, paisa_of, percent_of
+from hftray.core.money import ZERO, paisa, rounded_share
 from hftray.core.orders import Side
 
 
@@ -52,7 +52,6 @@ class Charges:
         return Charges(**{name: part - getattr(other, name) for name, part in self.parts().items()})
 
 
-_NOTHING = paisa(ZERO)
 NO_CHARGES = Charges(ZERO, ZERO, ZERO, ZERO, ZERO, ZERO, ZERO)
 
 
@@ -78,28 +77,54 @@ class ChargeTable:
     note_stamp_unit: Decimal = Decimal(1)
     exchange: str = "NSE"
 
+    rates: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """All of it as whole numbers, for `order_charges`."""
+
+    def __post_init__(self) -> None:
+        numbers = [_whole_paise(self.brokerage_min), _whole_paise(self.brokerage_max)]
+        for name in _PERCENTS:
+            numbers += getattr(self, name).as_integer_ratio()
+        object.__setattr__(self, "rates", tuple(numbers))
+
     def charges(self, side: Side, *, quantity: int, price: Decimal) -> Charges:
         """The charges of one executed order of `quantity` shares at `price` rupees."""
-        turnover = price * quantity
-        brokerage = paisa(self._brokerage(turnover))
-        exchange = paisa_of(turnover, self.exchange_percent)
-        sebi = paisa_of(turnover, self.sebi_percent)
-        ipft = paisa_of(turnover, self.ipft_percent)
-        sold = side is Side.SELL
-        return Charges(
-            brokerage=brokerage,
-            stt=paisa_of(turnover, self.stt_sell_percent) if sold else _NOTHING,
-            exchange=exchange,
-            sebi=sebi,
-            stamp=_NOTHING if sold else paisa_of(turnover, self.stamp_buy_percent),
-            ipft=ipft,
-            gst=paisa_of(brokerage + exchange + sebi + ipft, self.gst_percent),
-        )
+        turnover, unit = (price * quantity).as_integer_ratio()
+        parts = order_charges(100 * turnover, unit, side is Side.SELL, self.rates)
+        return Charges(*[Decimal(part).scaleb(-2) for part in parts])
 
-    def _brokerage(self, turnover: Decimal) -> Decimal:
-        usual = max(self.brokerage_min, percent_of(turnover, self.brokerage_percent))
-        ceiling = percent_of(turnover, self.brokerage_ceiling_percent)
-        return min(usual, self.brokerage_max, ceiling)
+
+_PERCENTS = (
+    "brokerage_percent", "brokerage_ceiling_percent", "stt_sell_percent", "exchange_percent",
+    "sebi_percent", "stamp_buy_percent", "ipft_percent", "gst_percent",
+)  # fmt: skip
+
+
+def order_charges(
+    turnover: int, unit: int, sold: bool, rates: Sequence[int]
+) -> tuple[int, int, int, int, int, int, int]:
+    """The parts of `Charges` in paise, in its order, by a table's `rates`.
+
+    `turnover` counts paise, each divided into `unit`. Rounding keeps order, so the brokerage's
+    bounds may be rounded before they are compared.
+    """
+    least, most = rates[0], rates[1]
+    usual = max(least, _percent(turnover, unit, rates[2], rates[3]))
+    brokerage = min(usual, most, _percent(turnover, unit, rates[4], rates[5]))
+    stt = _percent(turnover, unit, rates[6], rates[7]) if sold else 0
+    exchange = _percent(turnover, unit, rates[8], rates[9])
+    sebi = _percent(turnover, unit, rates[10], rates[11])
+    stamp = 0 if sold else _percent(turnover, unit, rates[12], rates[13])
+    ipft = _percent(turnover, unit, rates[14], rates[15])
+    gst = _percent(brokerage + exchange + sebi + ipft, 1, rates[16], rates[17])
+    return brokerage, stt, exchange, sebi, stamp, ipft, gst
+
+
+def _percent(amount: int, unit: int, percent: int, denominator: int) -> int:
+    return rounded_share(amount, percent, 100 * denominator * unit)
+
+
+def _whole_paise(amount: Decimal) -> int:
+    return int(paisa(amount) * 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +182,7 @@ def _require_order(tables: Sequence[ChargeTable]) -> None:
 def _table(row: object, where: str) -> ChargeTable:
     if not isinstance(row, Mapping):
         raise ConfigError(f"{where}: must be a mapping of rates")
-    known = {field.name: field for field in fields(ChargeTable)}
+    known = {field.name: field for field in fields(ChargeTable) if field.init}
     for key in row:
         if key not in known:
             raise ConfigError(f"{where}.{key}: unknown key (allowed: {', '.join(known)})")

@@ -160,6 +160,18 @@ def _vwap(candles: Candles, window: int, _: Any) -> Radius:
     return np.where(age < window - 1, 0.0, UNKNOWN)
 
 
+def _atr(candles: Candles, window: int, _: Any, period: int = 14) -> Radius:
+    """Exact as long as the buffer holds all there is."""
+    bound = np.zeros(len(candles))
+    settled, values = window - period - 1, float(candles.high.max() - candles.low.min())
+    if settled < 1:
+        bound[window:] = UNKNOWN
+    else:
+        forgotten = values * (1 - 1 / period) ** settled
+        bound[window:] = forgotten + 16 * len(candles) * _EPSILON * values
+    return bound
+
+
 _DRIFTS: dict[Callable[..., Any], Callable[..., Radius]] = {
     indicators.sma: _sma,
     indicators.ema: _ema,
@@ -169,4 +181,5 @@ _DRIFTS: dict[Callable[..., Any], Callable[..., Radius]] = {
     indicators.bollinger: _bollinger,
     indicators.stochastic: _stochastic,
     indicators.vwap: _vwap,
+    indicators.atr: _atr,
 }

@@ -60,24 +60,46 @@ def trailing_level(position: Position, rules: ExitRules, tick: Decimal) -> Decim
     return round_to_tick(_trailing(position, rules), tick)
 
 
+def trailing_factor(sign: int, rules: ExitRules) -> float:
+    """What the best price is multiplied by for the trailing stop, before it is rounded."""
+    return 1 - sign * rules.trailing_stop_percent / 100
+
+
 def _trailing(position: Position, rules: ExitRules) -> float:
-    return position.best_price * (1 - position.side.sign * rules.trailing_stop_percent / 100)
+    return position.best_price * trailing_factor(position.side.sign, rules)
+
+
+def level_touched(
+    sign: int, worst: float, best: float, stop: float, trailing: float, target: float
+) -> int:
+    """Which of the levels, all in rupees, prices from `worst` to `best` reached.
+
+    0 is none; the others are places in `LEVELS`. `sign` is that of the position's side.
+    """
+    if (worst - stop) * sign <= 0:
+        return 1
+    if (worst - trailing) * sign <= 0:
+        return 2
+    return 3 if (best - target) * sign >= 0 else 0
+
+
+LEVELS = (None, ExitReason.STOP_LOSS, ExitReason.TRAILING_STOP, ExitReason.TAKE_PROFIT)
+"""Reasons by what `level_touched` says."""
 
 
 def _reached(
     position: Position, worst: float, best: float, rules: ExitRules, tick: Decimal
 ) -> tuple[ExitReason, Decimal] | None:
-    sign = position.side.sign
-    if (worst - float(position.stop_loss)) * sign <= 0:
-        return ExitReason.STOP_LOSS, position.stop_loss
+    sign, at = position.side.sign, _trailing(position, rules)
+    trailing = None
     # Rounding moves the level by half a tick, so mostly it need not be rounded to tell.
-    if (worst - _trailing(position, rules)) * sign <= float(tick):
+    if (worst - at) * sign <= float(tick):
         trailing = trailing_level(position, rules, tick)
-        if (worst - float(trailing)) * sign <= 0:
-            return ExitReason.TRAILING_STOP, trailing
-    if (best - float(position.take_profit)) * sign >= 0:
-        return ExitReason.TAKE_PROFIT, position.take_profit
-    return None
+        at = float(trailing)
+    stop, target = position.stop_loss, position.take_profit
+    place = level_touched(sign, worst, best, float(stop), at, float(target))
+    reason, level = LEVELS[place], (None, stop, trailing, target)[place]
+    return None if reason is None or level is None else (reason, level)
 
 
 def exit_at_price(
@@ -124,7 +146,7 @@ def first_touch(
     seen = np.empty(count + 1)
     seen[0], seen[1:] = position.best_price * sign, best
     np.maximum.accumulate(seen, out=seen)
-    trailing = seen * (1 - sign * rules.trailing_stop_percent / 100)
+    trailing = seen * trailing_factor(sign, rules)
     trailing += float(tick) * _SLACK_TICKS
     touched = worst <= np.maximum(trailing[:-1], float(position.stop_loss) * sign)
     touched |= (close if sign > 0 else -close) <= trailing[1:]

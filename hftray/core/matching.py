@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Iterable
 from decimal import Decimal
 from functools import lru_cache
+from math import nan
 from typing import Protocol
 
 from hftray.core.market import Candle, Instrument
@@ -67,9 +68,14 @@ def level_price(level: Decimal, candle: Candle, before: float | None) -> float:
     that holds for stops (worse than the level) and for targets (better) alike. Without `before`,
     only a level outside the candle counts as jumped over.
     """
-    at = float(level)
-    jumped = before is not None and (before - at) * (candle.open - at) <= 0
-    return candle.open if jumped or not candle.low <= at <= candle.high else at
+    at, known = float(level), nan if before is None else before
+    jumped = jumped_over(at, candle.open, candle.low, candle.high, known)
+    return candle.open if jumped else at
+
+
+def jumped_over(at: float, opened: float, low: float, high: float, before: float) -> bool:
+    """Whether a candle's market came to the level by a jump; `before` as there, NaN for unknown."""
+    return (before - at) * (opened - at) <= 0 or not low <= at <= high
 
 
 def trigger_price(

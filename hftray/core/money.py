@@ -11,6 +11,9 @@ PAISA = Decimal("0.01")
 HUNDRED = Decimal(100)
 ZERO = Decimal(0)
 
+UNCLEAR = -(1 << 62)
+"""No number of ticks: float arithmetic cannot tell which it is."""
+
 # Float arithmetic on prices leaves noise near 1e-12; rounding up or down must not act on it.
 _NOISE_DIGITS = 8
 _CLEAR, _CLEAR_TICK, _CLEAR_STEPS = 1e-6, 0.01, 1e8
@@ -73,18 +76,35 @@ def _on_tick(price: Decimal | float, tick: Decimal, rounding: str) -> Decimal:
     return (rupees(price) / tick).to_integral_value(rounding) * tick
 
 
-def _clear_steps(price: float, tick: float, rounding: str) -> int | None:
-    """How many ticks the price makes, where neither noise nor float arithmetic could tell it apart.
+def nearest_steps(price: float, tick: float) -> int:
+    """How many ticks the nearest price on the tick makes, UNCLEAR where rounding could tell.
 
-    Both together move a price by less than a millionth of such a tick.
+    Noise and float arithmetic together move a price by less than a millionth of such a tick.
     """
+    steps = price / tick
+    if not (tick >= _CLEAR_TICK and -_CLEAR_STEPS < steps < _CLEAR_STEPS):
+        return UNCLEAR
+    below = floor(steps)
+    over = steps - below
+    if -_CLEAR < over - 0.5 < _CLEAR:
+        return UNCLEAR
+    return below + (over > 0.5)
+
+
+def _clear_steps(price: float, tick: float, rounding: str) -> int | None:
+    """`nearest_steps`, or those next below or above; None where it is not clear which."""
+    if rounding == ROUND_HALF_UP:
+        nearest = nearest_steps(price, tick)
+        return None if nearest == UNCLEAR else nearest
     steps = price / tick
     if not (tick >= _CLEAR_TICK and -_CLEAR_STEPS < steps < _CLEAR_STEPS):
         return None
     below = floor(steps)
-    over = steps - below
-    if rounding == ROUND_HALF_UP:
-        return None if -_CLEAR < over - 0.5 < _CLEAR else below + (over > 0.5)
-    if not _CLEAR < over < 1 - _CLEAR:
+    if not _CLEAR < steps - below < 1 - _CLEAR:
         return None
     return below if rounding == ROUND_FLOOR else below + 1
+
+
+def rounded_share(amount: int, part: int, whole: int) -> int:
+    """`amount` x `part` / `whole` to a whole number, halves up; none of them is negative."""
+    return (2 * amount * part + whole) // (2 * whole)

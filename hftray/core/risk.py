@@ -183,22 +183,23 @@ class RiskBook:
     def terms(self, symbol: str, side: Side, price: float, atr: float | None) -> Terms | None:
         """What an entry decided now at `price` would be granted, None for nothing.
 
-        Nothing is set aside; see `pass_through`.
+        Nothing is set aside; see `pass_trips`.
         """
         if self._check.entry_refusal(symbol, price):
             return None
         return self._terms(symbol, side, price, atr)
 
-    def pass_through(self, left: TradeRecord) -> None:
-        """Take a round trip that is over already: its exit's row, of all that its entry bought.
+    def pass_trips(self, symbol: str, count: int, net: Decimal) -> None:
+        """Take round trips that are over already, which made `net` rupees together.
 
-        The book is then as after reserving and settling both orders, but it does not know them by
-        reference. For whoever plays the past and knows how a trade ended.
+        The book is then as after reserving and settling their orders today, but it does not know
+        them by reference. For whoever plays the past and knows how trades ended.
         """
-        self._day.sequences[left.symbol, Leg.ENTRY] = self.next_sequence(left.symbol, Leg.ENTRY)
-        self._day.sequences[left.symbol, Leg.EXIT] = left.sequence
-        self._day.entries[left.symbol] = self._day.entries.get(left.symbol, 0) + 1
-        self._account.realised += left.pnl or ZERO
+        sequences, entries = self._day.sequences, self._day.entries
+        for leg in (Leg.ENTRY, Leg.EXIT):
+            sequences[symbol, leg] = sequences.get((symbol, leg), 0) + count
+        entries[symbol] = entries.get(symbol, 0) + count
+        self._account.realised += net
 
     def next_sequence(self, symbol: str, leg: Leg) -> int:
         """The number that the symbol's next order of the leg will have."""
@@ -238,6 +239,13 @@ class RiskBook:
     def state(self) -> RiskState:
         """Whether entries pass at all."""
         return self._switch.state
+
+    @property
+    def untroubled(self) -> bool:
+        """Whether nothing is open or under way, and nothing stands against entries in itself."""
+        account, switch = self._account, self._switch
+        barred = switch.state.entries_barred or switch.impairment or self._locks
+        return not (barred or account.holdings or account.pending)
 
     @property
     def equity(self) -> Decimal:

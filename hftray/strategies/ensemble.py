@@ -136,6 +136,12 @@ class Ensemble:
             return Decision.BUY
         return Decision.SELL if score < -self._beyond else Decision.HOLD
 
+    def sides(self, totals: Floats) -> Votes:
+        """`decide` for sums of weighted votes: +1 is BUY, -1 SELL, 0 HOLD."""
+        scores = totals / (self._total_weight or 1.0)
+        sides: Votes = (scores > self._beyond).astype(np.int8)
+        return sides - (scores < -self._beyond)
+
     def _counted(self, votes: dict[str, int], total: float) -> Vote:
         score = total / self._total_weight
         decision = self.decide(score)

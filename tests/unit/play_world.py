@@ -43,17 +43,22 @@ def same_outcome(
     slippage_bps: float = 2.0,
     cache: VoteCache | None = None,
 ) -> Outcome:
-    """Play both ways and demand that everything is equal; the outcome."""
+    """Play all ways and demand that everything is equal; the outcome."""
     outcomes, views = [], []
-    for way in (reference, partial(play, cache=cache)):
+    for way in (reference, partial(play, cache=cache), partial(play, cache=cache, compiled=True)):
         book = book_of(histories, rules, capital)
         outcomes.append(way(histories, roster, rules=rules, book=book, slippage_bps=slippage_bps))
         views.append(book.view())
-    slow, fast = outcomes
-    assert fast.trips == slow.trips
-    assert fast.curve == slow.curve
-    assert fast.candles == slow.candles
-    assert views[0] == views[1]
+    slow, *others = outcomes
+    for fast, view in zip(others, views[1:], strict=True):
+        pnls = fast.pnls
+        assert fast.count == len(fast.trips)
+        assert fast.trips == slow.trips
+        assert pnls == [trip.exit.pnl for trip in slow.trips]
+        assert fast.curve == slow.curve
+        assert [str(equity) for _, equity in fast.curve] == [str(e) for _, e in slow.curve]
+        assert fast.candles == slow.candles
+        assert view == views[0]
     return fast
 
 
