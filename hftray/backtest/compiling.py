@@ -69,4 +69,6 @@ def _text(function: FunctionType) -> str:
         for name in code.co_names
         if isinstance(value := function.__globals__.get(name), int | float | str | tuple)
     ]
-    return f"{function.__qualname__} {code.co_code.hex()} {constants} {code.co_names} {globals_used}"
+    return (
+        f"{function.__qualname__} {code.co_code.hex()} {constants} {code.co_names} {globals_used}"
+    )

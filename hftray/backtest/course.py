@@ -61,7 +61,7 @@ def _course(track: Track, rules: TradingRules, charges: ChargeSchedule) -> Cours
         open_paise=_paise(played.open), close_paise=_paise(played.close),
         frozen=_frozen(candles, rules)[newest],
         atr_low=(atr - radius)[newest], atr_high=(atr + radius)[newest],
-        start=np.array([of_day.rows.start for of_day in hours], dtype=np.int64),
+        start=line.starts,
         stop=np.array([of_day.rows.stop for of_day in hours], dtype=np.int64),
         square_off=np.array([of_day.square_off_row for of_day in hours], dtype=np.int64),
         usual=np.array([day not in track.reel.doubted for day in line.days], dtype=np.bool_),

@@ -55,6 +55,13 @@ class VoteCache:
         self.size = 0
         self._limit = limit
         self._ballots: OrderedDict[Hashable, Ballot] = OrderedDict()
+        self._newest: tuple[Candles, tuple[int, ...]] | None = None
+
+    def name_of(self, candles: Candles) -> tuple[int, ...]:
+        """Numbers that tell these candles from others, equal ones alike."""
+        if self._newest is None or self._newest[0] is not candles:
+            self._newest = candles, _fingerprint(candles)
+        return self._newest[1]
 
     def find(self, key: Hashable) -> Ballot | None:
         """The ballot kept under the key."""
@@ -76,7 +83,7 @@ def ballots_of(
     symbol: str, candles: Candles, ensemble: Ensemble, window: int, cache: VoteCache | None
 ) -> list[Ballot]:
     """Every voter's ballot over the candles, seen through a buffer of `window` candles."""
-    place = (symbol, window, *_fingerprint(candles)) if cache is not None else ()
+    place = (symbol, window, *cache.name_of(candles)) if cache is not None else ()
     columns: dict[Input, tuple[list[Any], list[Any]]] = {}
     ballots = []
     for voter in ensemble.voters:

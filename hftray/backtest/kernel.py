@@ -1,11 +1,11 @@
 """A symbol's usual days, one trip after the other, as plain functions over plain numbers.
 
 They run as they stand and compiled (`backtest.compiling`), and give the same. What a trip is made
-of comes from `core`, the same functions that the engine, the exchange and the risk book go by; what
-those do with Decimal is done here with whole numbers: prices and money are paise, quantities shares,
-rates fractions. Where floats or overflow could make a difference, and on any day that is not usual,
-nothing is taken and the day is left to be played step by step. Rows are places among the played
-candles, a side is +1 for BUY and -1 for SELL.
+of comes from `core`, the same functions that the engine, the exchange and the risk book go by;
+what those do with Decimal is done here with whole numbers: prices and money are paise, quantities
+shares, rates fractions. Where floats or overflow could make a difference, and on any day that is
+not usual, nothing is taken and the day is left to be played step by step. Rows are places among
+the played candles, a side is +1 for BUY and -1 for SELL.
 """
 
 from math import floor
@@ -86,15 +86,15 @@ class Terms(NamedTuple):
 
 
 def play_days(
-    course: Course, terms: Terms, rows: Any, sides: Any, first: int, capital: int,
+    course: Course, terms: Terms, rows: Any, sides: Any, first: int, capital: int, count: int,
     trips: Any, best: Any, equity: Any,
 ) -> tuple[int, int, int, int]:  # fmt: skip
-    """Play from the `first` day on: the day that was not, why, at which chance, and the trips.
+    """Play from the `first` day on: the day that was not, why, at which chance, how many trips.
 
-    `rows` are those of the chances, `sides` what is decided there. Trips fill `trips` by COLUMNS,
-    `best` with each position's best price, `equity` with the capital after each day.
+    `rows` are those of the chances, `sides` what is decided there. Trips fill `trips` by COLUMNS
+    after the `count` that are there, `best` is each position's best price, `equity` the capital
+    after each day.
     """
-    count = 0
     place = np.searchsorted(rows, course.start[first])
     for day in range(first, len(course.start)):
         why, place, after, capital = _play_day(
@@ -126,9 +126,7 @@ def _play_day(
         if sequence >= terms.most_trades:
             break
         trip = trips[count]
-        why, best[count] = _take(
-            course, terms, side, decided, day, opening, capital, limit, trip
-        )
+        why, best[count] = _take(course, terms, side, decided, day, opening, capital, limit, trip)
         if why == TAKEN:
             sequence += 1
             capital += trip[13]
@@ -283,7 +281,7 @@ def _way_out(
 def _touched(
     terms: Terms, side: int, worst: float, top: float, stop: int, trailing: float, target: int
 ) -> tuple[int, int]:
-    """`core.exits.level_touched` and the level; UNCLEAR where rounding the trailing stop could tell."""
+    """`core.exits.level_touched` and the level; UNCLEAR if rounding the trailing one could tell."""
     steps = 0
     if (worst - trailing) * side <= terms.tick_rupees:
         steps = nearest_steps(trailing, terms.tick_rupees)

@@ -6,9 +6,9 @@ possible, or holding with every exit level out of reach. Everything else it deci
 
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hftray.backtest.foresight import Foresight, VoteCache, ballots_of
 from hftray.backtest.history import SymbolHistory
@@ -17,6 +17,7 @@ from hftray.backtest.outcome import Outcome
 from hftray.backtest.tape import Tape
 from hftray.backtest.timeline import NEVER, Clock, Hours
 from hftray.backtest.track import Track
+from hftray.core.candles import Ints
 from hftray.core.engine import SymbolEngine
 from hftray.core.events import Command, Decision, Vote
 from hftray.core.money import ZERO
@@ -25,7 +26,6 @@ from hftray.core.risk import RiskBook
 from hftray.core.rules import TradingRules
 from hftray.core.session import TradingSession
 from hftray.strategies.ensemble import Ensemble
-
 
 _SIDES = {Decision.BUY: 1, Decision.SELL: -1, Decision.HOLD: 0}
 
@@ -69,19 +69,23 @@ class Lane:
         self._foresight = Foresight(candles, ensemble, window, ballots)
         self.chances = self.track.entry_chances(self._foresight)
         self.engine = _Quiet(history.instrument, rules, self._foresight)
-        self._tape = Tape(history.symbol, candles, window, signals.candle_minutes)
+        self._tape = Tape(history.symbol, self._reel, signals)
         self._start_engine()
         self._player = Interpreter(self.engine, book, slippage_bps=slippage_bps, outcome=outcome)
         self.hours: Hours | None = None
         self._clock: Clock | None = None
         self._decision: Vote | None = None  # of the candle at `due_row`, while flat
-        self.lively = self.track.lively_days(self.chances[0])
         self.doubted = False  # whether no candle of the day may be skipped
         self._own: int | None = None  # the row that the present moment brings
         self.row = self.due_row = 0
         self.due = NEVER
 
     # Days
+
+    @cached_property
+    def lively(self) -> set[int]:
+        """The days (ordinals) on which something may be decided."""
+        return self.track.lively_days(self.chances[0])
 
     def open_day(self, day: int, clock: Clock) -> None:
         """Go to the symbol's first candle of the day, if it has any."""
@@ -171,9 +175,9 @@ class Lane:
         """The side it decides for: +1, -1, or 0 for none."""
         return _SIDES[self.vote_at(place).decision]
 
-    def sides(self) -> NDArray[np.int8]:
+    def sides(self) -> Ints:
         """The sides at all `chances`, UNSURE where votes must be counted first."""
-        return self._foresight.sides[self.chances[1]]
+        return self._foresight.sides[self.chances[1]].astype(np.int64)
 
     def entry_due(self, now: datetime) -> Vote | None:
         """The vote due now, of which the engine would make an entry; it stands on its candle."""

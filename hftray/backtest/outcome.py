@@ -1,7 +1,7 @@
 """What a run over history produced; reports and metrics start from these values."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -26,7 +26,9 @@ class RoundTrip:
 class Batch(Protocol):
     """Round trips one after the other whose records are made when somebody reads them."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """How many."""
+        ...
 
     @property
     def pnls(self) -> Sequence[Decimal]:
@@ -38,16 +40,23 @@ class Batch(Protocol):
         ...
 
 
-@dataclass(slots=True)
 class Outcome:
-    """Round trips in the order of their exits, equity at the end of each day, candles played."""
+    """Round trips in the order of their exits, equity at the end of each day, candles played.
 
-    curve: list[tuple[datetime, Decimal]] = field(default_factory=list)
-    candles: int = 0
-    count: int = 0
-    """How many trips there are."""
-    _parts: list[RoundTrip | Batch] = field(default_factory=list)
-    _trips: list[RoundTrip] | None = None
+    `count` is how many trips there are.
+    """
+
+    def __init__(
+        self,
+        trips: Sequence[RoundTrip] = (),
+        curve: Sequence[tuple[datetime, Decimal]] = (),
+        candles: int = 0,
+    ) -> None:
+        self.curve = list(curve)
+        self.candles = candles
+        self.count = len(trips)
+        self._parts: list[RoundTrip | Batch] = list(trips)
+        self._trips: list[RoundTrip] | None = None
 
     def add(self, trip: RoundTrip) -> None:
         """One more trip."""

@@ -61,7 +61,7 @@ class Records:
         )
 
     def trip(self, way: Way, *, paid: Decimal, charges: Decimal, sequence: int) -> RoundTrip:
-        """The trip that ended so; `paid` and `charges` are the entry's and the exit's, in rupees."""
+        """The trip that ended so, for `paid` at its entry and `charges` at its exit, in rupees."""
         track, run, share, position = self._track, self._run, self._share, way.position
         day, quantity = position.session_day, position.quantity
         entered = paisa(position.entry_price * quantity)

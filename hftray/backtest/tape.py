@@ -5,26 +5,26 @@ the guard itself, on the few days that have any.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hftray.backtest.history import SymbolHistory
 from hftray.backtest.timeline import Timeline
-from hftray.core.candles import COLUMNS, CandleBuffer, Candles, Ints
+from hftray.core.candles import COLUMNS, CandleBuffer, Candles, Floats, Ints
 from hftray.core.feed_guard import FeedGuard, within_band
 from hftray.core.market import Candle
-from hftray.core.rules import TradingRules
+from hftray.core.rules import SignalRules, TradingRules
 
 
 class Tape(CandleBuffer):
     """A buffer whose candles are all known from the start, up to the end it is wound to."""
 
-    def __init__(self, symbol: str, candles: Candles, capacity: int, candle_minutes: int) -> None:
-        super().__init__(symbol, 1, candle_minutes)
-        self.capacity = capacity
-        self._ints = np.stack([candles.time, candles.day])
-        self._floats = np.stack([getattr(candles, name) for name in COLUMNS])
+    def __init__(self, symbol: str, reel: "Reel", rules: SignalRules) -> None:
+        super().__init__(symbol, 1, rules.candle_minutes)
+        self.capacity = rules.candle_buffer
+        self._ints, self._floats = reel.stacked
 
     def wind_to(self, end: int) -> None:
         """Let the candle before `end` be the newest."""
@@ -36,7 +36,7 @@ class Tape(CandleBuffer):
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reel:
     """The candles a symbol's buffer will ever hold, and where the played ones are among them.
 
@@ -50,9 +50,27 @@ class Reel:
     ends: Ints
     doubted: frozenset[int]
 
+    @cached_property
+    def stacked(self) -> tuple[Ints, Floats]:
+        """The candles' whole numbers and their floats, as a buffer keeps them."""
+        candles = self.candles
+        floats = np.stack([getattr(candles, name) for name in COLUMNS])
+        return np.stack([candles.time, candles.day]), floats
+
     @classmethod
     def of(cls, history: SymbolHistory, line: Timeline, rules: TradingRules) -> "Reel":
-        """The reel of a history, the part before its start cut to what a live buffer holds."""
+        """The reel of a history, the part before its start cut to what a live buffer holds.
+
+        Kept with the history, as every set of a sweep asks for it.
+        """
+        key = "reel", rules.signals.candle_minutes, rules.signals.candle_buffer, rules.feed
+        known: Reel | None = history.found.get(key)
+        if known is None:
+            known = history.found[key] = cls._of(history, line, rules)
+        return known
+
+    @classmethod
+    def _of(cls, history: SymbolHistory, line: Timeline, rules: TradingRules) -> "Reel":
         earliest = max(0, history.start - rules.signals.candle_buffer)
         warm = history.start - earliest
         first, count = history.start, len(line.rows)

@@ -62,6 +62,16 @@ class Timeline:
     days: dict[int, Hours]
 
     @cached_property
+    def starts(self) -> Ints:
+        """Each day's first row."""
+        return np.array([hours.rows.start for hours in self.days.values()], dtype=np.int64)
+
+    @cached_property
+    def entry_until(self) -> Ints:
+        """The moment of each day until which positions are opened."""
+        return np.array([hours.entry_until for hours in self.days.values()], dtype=np.int64)
+
+    @cached_property
     def alone(self) -> dict[int, "Clock"]:
         """The days of this symbol by itself, oldest first."""
         return {

@@ -91,18 +91,14 @@ class Track:
         """Rows on which an entry is possible, and their places in the foresight."""
         places = np.flatnonzero(foresight.possible >= self.reel.warm)
         rows = self.reel.ends.searchsorted(foresight.possible[places] + 1)
-        days = self.line.days.values()
-        starts = [hours.rows.start for hours in days]
-        until = np.array([hours.entry_until for hours in days], dtype=np.int64)
-        if not starts:
+        if not self.line.days:
             return rows, places
-        day = np.searchsorted(starts, rows, side="right") - 1
-        early = self.line.moments[rows] < until[day]
+        day = self.line.starts.searchsorted(rows, side="right") - 1
+        early = self.line.moments[rows] < self.line.entry_until[day]
         return rows[early], places[early]
 
     def lively_days(self, chances: Ints) -> set[int]:
         """The days (ordinals) of these rows, and those on which no candle may be skipped."""
-        starts = [hours.rows.start for hours in self.line.days.values()]
-        places = np.unique(np.searchsorted(starts, chances, side="right") - 1)
+        places = np.unique(self.line.starts.searchsorted(chances, side="right") - 1)
         days = np.array(list(self.line.days), dtype=np.int64)
         return set(days[places].tolist()) | self.reel.doubted

@@ -48,7 +48,7 @@ class WholeDays:
         terms = course and terms_of(rules, tick, slippage_bps, course, margin)
         self._plan = None if course is None or terms is None else (course, terms)
         self._chances = lane.chances
-        self._sides = lane.sides() if self._plan else np.zeros(0, dtype=np.int8)
+        self._sides = lane.sides() if self._plan else np.zeros(0, dtype=np.int64)
 
     def play(self, first: int) -> Stretch | None:
         """Play from the day at this place on as long as days are usual; None if it is not."""
@@ -56,27 +56,38 @@ class WholeDays:
         if self._plan is None or capital is None or not self._book.untroubled:
             return None
         course, terms = self._plan
-        rows, places = self._chances
+        rows, _ = self._chances
         trips = np.empty((len(rows), len(_PLACE)), dtype=np.int64)
         best, equity = np.empty(len(rows)), np.empty(len(self._clocks), dtype=np.int64)
         play_days = compiled(kernel.play_days)
+        until = first
+        count = 0
         while True:
+            before = until
             until, why, place, count = play_days(
-                course, terms, rows, self._sides, first, capital, trips, best, equity
+                course, terms, rows, self._sides, until, capital, count, trips, best, equity
             )
+            if until > before:
+                capital = equity.item(until - 1)
             if why == kernel.VOTE:
-                self._sides[place] = self._lane.side_at(places.item(place))
+                self._settle_vote(place)
             elif why == kernel.ATR:
-                row = rows.item(place)
-                exact = exact_atr(self._lane.track, self._rules, row) or 0.0
-                course.atr_low[row] = course.atr_high[row] = exact
+                self._settle_atr(course, place)
             else:
                 break
         if until == first:
             return None
-        taken = trips[:count].copy()
-        curve = self._enter(taken, first, until, equity)
-        return Stretch(until, TripBatch(self._lane, self._rules, self._book, taken, best), curve)
+        curve = self._enter(trips[:count], first, until, equity)
+        batch = TripBatch(self._lane, self._rules, self._book, trips[:count].copy(), best)
+        return Stretch(until, batch, curve)
+
+    def _settle_vote(self, chance: int) -> None:
+        self._sides[chance] = self._lane.side_at(self._chances[1].item(chance))
+
+    def _settle_atr(self, course: kernel.Course, chance: int) -> None:
+        row = self._chances[0].item(chance)
+        exact = exact_atr(self._lane.track, self._rules, row) or 0.0
+        course.atr_low[row] = course.atr_high[row] = exact
 
     def _enter(
         self, trips: Ints, first: int, until: int, equity: Ints

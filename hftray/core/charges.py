@@ -43,7 +43,7 @@ class Charges:
 
     def parts(self) -> dict[str, Decimal]:
         """Every charge by its name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     def __add__(self, other: "Charges") -> "Charges":
         return Charges(**{name: part + getattr(other, name) for name, part in self.parts().items()})
@@ -182,12 +182,12 @@ def _require_order(tables: Sequence[ChargeTable]) -> None:
 def _table(row: object, where: str) -> ChargeTable:
     if not isinstance(row, Mapping):
         raise ConfigError(f"{where}: must be a mapping of rates")
-    known = {field.name: field for field in fields(ChargeTable) if field.init}
+    known = {rate.name: rate for rate in fields(ChargeTable) if rate.init}
     for key in row:
         if key not in known:
             raise ConfigError(f"{where}.{key}: unknown key (allowed: {', '.join(known)})")
-    for name, field in known.items():
-        if name not in row and field.default is MISSING:
+    for name, of_table in known.items():
+        if name not in row and of_table.default is MISSING:
             raise ConfigError(f"{where}.{name}: missing")
     rates = {
         name: _rate(value, f"{where}.{name}")

@@ -16,6 +16,8 @@ from hftray.core.session import IST
 
 TRADING_DAYS_A_YEAR = 252
 
+_STEPS = 1 << 53
+
 EquityCurve = Sequence[tuple[datetime, Decimal]]
 """Equity in rupees at moments in time, oldest first."""
 
@@ -77,8 +79,9 @@ def portfolio_metrics(
     net = sum(pnls, ZERO)
     final = curve[-1][1] if curve else initial_capital + net
     drop, drop_percent = max_drawdown(curve, initial_capital=initial_capital)
-    returns = daily_returns(curve, initial_capital=initial_capital)
-    growth = cagr_percent(curve, initial_capital=initial_capital)
+    closes = daily_equity(curve)
+    returns = _returns(closes, initial_capital)
+    growth = _growth(closes, initial_capital)
     return Metrics(
         trades=len(pnls),
         wins=len(gains),
@@ -92,7 +95,7 @@ def portfolio_metrics(
         total_return_percent=_percent(final - initial_capital, initial_capital),
         max_drawdown=drop,
         max_drawdown_percent=drop_percent,
-        max_drawdown_days=max_drawdown_days(curve, initial_capital=initial_capital),
+        max_drawdown_days=_drawdown_days([initial_capital, *closes]),
         cagr_percent=growth,
         sharpe=sharpe(returns),
         sortino=sortino(returns),
@@ -107,12 +110,17 @@ def max_drawdown(curve: EquityCurve, *, initial_capital: Decimal) -> tuple[Decim
     early one from a low peak may lose the larger share (M. Magdon-Ismail and A. Atiya, "Maximum
     Drawdown", 2004).
     """
-    peak, worst, worst_percent = initial_capital, ZERO, 0.0
+    peak, worst = initial_capital, ZERO
+    share, of = ZERO, Decimal(1)  # the largest part of its peak, as a fraction
     for _, equity in curve:
-        peak = max(peak, equity)
-        worst = max(worst, peak - equity)
-        worst_percent = max(worst_percent, _percent(peak - equity, peak))
-    return paisa(worst), worst_percent
+        if equity >= peak:
+            peak = equity
+            continue
+        fall = peak - equity
+        worst = max(worst, fall)
+        if peak > ZERO and fall * of > share * peak:
+            share, of = fall, peak
+    return paisa(worst), _percent(share, of)
 
 
 def max_drawdown_days(curve: EquityCurve, *, initial_capital: Decimal) -> int:
@@ -120,14 +128,20 @@ def max_drawdown_days(curve: EquityCurve, *, initial_capital: Decimal) -> int:
 
     Judged by each day's last equity; a fall that is not made good lasts to the end of the curve.
     """
-    closes = [initial_capital, *daily_equity(curve)]
+    return _drawdown_days([initial_capital, *daily_equity(curve)])
+
+
+def _drawdown_days(closes: Sequence[Decimal]) -> int:
     highest = peak = 0
-    worst = 0.0
+    share, of, worst = ZERO, Decimal(1), 0.0
     for day, equity in enumerate(closes):
-        if equity >= closes[highest]:
+        top = closes[highest]
+        if equity >= top:
             highest = day
-        elif (fall := _percent(closes[highest] - equity, closes[highest])) > worst:
-            peak, worst = highest, fall
+        elif top > ZERO and (fall := top - equity) * of > share * top:
+            share, of = fall, top
+            if (percent := _percent(fall, top)) > worst:
+                peak, worst = highest, percent
     if worst == 0.0:
         return 0
     regained = (day for day in range(peak + 1, len(closes)) if closes[day] >= closes[peak])
@@ -139,7 +153,10 @@ def cagr_percent(curve: EquityCurve, *, initial_capital: Decimal) -> float | Non
 
     -100 for a ruined account; None without a day, or where the figure overflows.
     """
-    closes = daily_equity(curve)
+    return _growth(daily_equity(curve), initial_capital)
+
+
+def _growth(closes: Sequence[Decimal], initial_capital: Decimal) -> float | None:
     if not closes:
         return None
     if closes[-1] <= ZERO:
@@ -155,18 +172,22 @@ def daily_equity(curve: EquityCurve) -> list[Decimal]:
     """The last equity of each trading day (IST)."""
     closes: dict[date, Decimal] = {}
     for moment, equity in curve:
-        closes[moment.astimezone(IST).date()] = equity
+        local = moment if moment.tzinfo is IST else moment.astimezone(IST)
+        closes[local.date()] = equity
     return list(closes.values())
 
 
 def daily_returns(curve: EquityCurve, *, initial_capital: Decimal) -> list[float]:
     """One return a trading day (IST), from each day's last equity; the first from the capital."""
+    return _returns(daily_equity(curve), initial_capital)
+
+
+def _returns(closes: Sequence[Decimal], before: Decimal) -> list[float]:
     returns: list[float] = []
-    before = initial_capital
-    for equity in daily_equity(curve):
+    for equity in closes:
         if before <= ZERO:  # a ruined account has no returns
             break
-        returns.append(float(equity / before) - 1.0)
+        returns.append(0.0 if equity == before else float(equity / before) - 1.0)
         before = equity
     return returns
 
@@ -178,11 +199,35 @@ def sharpe(returns: Sequence[float]) -> float | None:
     """
     if len(returns) < 2:
         return None
-    deviation = statistics.stdev(returns)
+    deviation = _deviation(returns)
     # Equal returns leave float noise instead of an exact 0.
     if deviation < 1e-12:
         return None
     return statistics.fmean(returns) / deviation * math.sqrt(TRADING_DAYS_A_YEAR)
+
+
+def _deviation(returns: Sequence[float]) -> float:
+    """`statistics.stdev`, to the last bit: exact sums, and one rounding.
+
+    Returns of less than 100 % are whole numbers of 2^-53; sums of such are quick.
+    """
+    wholes = [r * _STEPS for r in returns]
+    if not all(whole.is_integer() for whole in wholes):
+        return statistics.stdev(returns)
+    steps, count = [int(whole) for whole in wholes], len(wholes)
+    squares = count * sum([step * step for step in steps]) - sum(steps) ** 2
+    return _root(squares, count * (count - 1) * _STEPS * _STEPS)
+
+
+def _root(numerator: int, denominator: int) -> float:
+    """The square root of the fraction, rounded once."""
+    shift = max(0, 110 - numerator.bit_length() + denominator.bit_length())
+    shift += shift % 2
+    scaled, rest = divmod(numerator << shift, denominator)
+    root = math.isqrt(scaled)
+    if rest or root * root != scaled:
+        root |= 1  # more than 53 digits, so this last one only says that it is not exact
+    return root / (1 << shift // 2)
 
 
 def sortino(returns: Sequence[float]) -> float | None:
@@ -194,7 +239,7 @@ def sortino(returns: Sequence[float]) -> float | None:
     """
     if len(returns) < 2:
         return None
-    downside = math.sqrt(statistics.fmean(min(r, 0.0) ** 2 for r in returns))
+    downside = math.sqrt(math.fsum([r**2 for r in returns if r < 0.0]) / len(returns))
     if downside < 1e-12:
         return None
     return statistics.fmean(returns) / downside * math.sqrt(TRADING_DAYS_A_YEAR)

@@ -20,40 +20,49 @@ class Rough:
     """A column of values, each at most `radius` from the true one.
 
     `doubts` is shared by all that comes of a rule: true where a comparison could turn out the
-    other way.
+    other way. Where one of the first `certain` values is NaN, the true one is NaN too.
     """
 
-    __slots__ = ("doubts", "radius", "value")
+    __slots__ = ("certain", "doubts", "radius", "value")
     __array_ufunc__ = None  # numpy leaves operators to this class, and its functions refuse it
     __hash__ = None  # type: ignore[assignment]  # equality is elementwise
 
-    def __init__(self, value: Array, radius: Radius, doubts: NDArray[np.bool_]) -> None:
+    def __init__(
+        self, value: Array, radius: Radius, doubts: NDArray[np.bool_], certain: int = 0
+    ) -> None:
         self.value = value
         self.radius = radius
         self.doubts = doubts
+        self.certain = certain
 
     def __add__(self, other: Any) -> "Rough":
         value, radius = parts(other)
-        return Rough(self.value + value, self.radius + radius, self.doubts)
+        return self._of(self.value + value, self.radius + radius, other)
 
     def __sub__(self, other: Any) -> "Rough":
         value, radius = parts(other)
-        return Rough(self.value - value, self.radius + radius, self.doubts)
+        return self._of(self.value - value, self.radius + radius, other)
 
     def __rsub__(self, other: Any) -> "Rough":
-        return Rough(other - self.value, self.radius, self.doubts)
+        return self._of(other - self.value, self.radius)
 
     def __mul__(self, factor: float) -> "Rough":
-        return Rough(self.value * factor, self.radius * abs(factor), self.doubts)
+        return self._of(self.value * factor, self.radius * abs(factor))
 
     __radd__ = __add__
     __rmul__ = __mul__
 
     def __neg__(self) -> "Rough":
-        return Rough(-self.value, self.radius, self.doubts)
+        return self._of(-self.value, self.radius)
 
     def __abs__(self) -> "Rough":
-        return Rough(abs(self.value), self.radius, self.doubts)
+        return self._of(abs(self.value), self.radius)
+
+    def _of(self, value: Array, radius: Radius, other: Any = None) -> "Rough":
+        return Rough(value, radius, self.doubts, self._certain_with(other))
+
+    def _certain_with(self, other: Any) -> int:
+        return min(self.certain, other.certain) if isinstance(other, Rough) else self.certain
 
     def __gt__(self, other: Any) -> Array:
         return self._compare(gt, other)
@@ -77,10 +86,12 @@ class Rough:
         value, radius = parts(other)
         radius = self.radius + radius
         if not _exact(radius):
-            # Written so that NaN, which no comparison can be sure of, is in doubt.
+            # Written so that NaN is in doubt, unless the true value is known to be NaN as well.
             apart = self.value - value
             np.absolute(apart, out=apart)
             sure = apart > radius
+            early = slice(self._certain_with(other))
+            sure[early] |= np.isnan(apart[early])
             np.logical_or(self.doubts, np.logical_not(sure, out=sure), out=self.doubts)
         answer: Array = how(self.value, value)
         return answer

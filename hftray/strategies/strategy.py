@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from hftray.core.candles import Candles
-from hftray.core.drift import Radius, drift
+from hftray.core.drift import UNKNOWN, Radius, drift
 from hftray.strategies.comparison import Pair, Truth
 from hftray.strategies.rough import Rough
 
@@ -84,6 +84,19 @@ DAY = Input(attrgetter("day"))
 P = TypeVar("P", bound=Parameters)
 
 
+def _rough(column: Column, radius: Radius, doubts: NDArray[np.bool_], window: int) -> Pair:
+    """A column on the candle before, and now.
+
+    A buffer that still holds all there is warms up as the whole history does, so what is NaN there
+    is NaN in it; of an input that nothing is known of, that is not known either.
+    """
+    certain = 0 if isinstance(radius, float) and radius == UNKNOWN else window - 1
+    return (
+        Rough(column[:-1], _part(radius, slice(-1)), doubts, certain),
+        Rough(column[1:], _part(radius, slice(1, None)), doubts, certain),
+    )
+
+
 def _part(radius: Radius, rows: slice) -> Radius:
     return radius if isinstance(radius, float) else radius[rows]
 
@@ -144,11 +157,7 @@ class Strategy(ABC, Generic[P]):
         does more with its columns than compare, add and scale them.
         """
         doubts = np.zeros(len(candles), dtype=np.bool_)
-        rough = [
-            (Rough(c[:-1], _part(r, slice(-1)), doubts[1:]),
-             Rough(c[1:], _part(r, slice(1, None)), doubts[1:]))
-            for c, r in zip(columns, radii, strict=True)
-        ]  # fmt: skip
+        rough = [_rough(c, r, doubts[1:], window) for c, r in zip(columns, radii, strict=True)]
         votes = np.zeros(len(candles), dtype=np.int8)
         try:
             with np.errstate(invalid="ignore"):

@@ -15,6 +15,7 @@ from hftray.backtest.outcome import Outcome
 from hftray.backtest.play import VoteCache, play
 from hftray.backtest.reference import reference
 from hftray.core.candles import Candles
+from hftray.core.charges import ChargeSchedule
 from hftray.core.ledger import RunInfo
 from hftray.core.market import Instrument
 from hftray.core.risk import RiskBook
@@ -26,10 +27,15 @@ ROSTER = [dict(row, id=number) for number, row in enumerate(default_strategies()
 STEP = timedelta(minutes=5)
 
 
-def book_of(histories: Sequence[SymbolHistory], rules: TradingRules, capital: int) -> RiskBook:
+def book_of(
+    histories: Sequence[SymbolHistory],
+    rules: TradingRules,
+    capital: int | Decimal,
+    charges: ChargeSchedule = CHARGES,
+) -> RiskBook:
     return RiskBook(
         run=RunInfo(1, "backtest", "test", "test", Decimal(capital)), limits=rules.risk,
-        exits=rules.exits, charges=CHARGES,
+        exits=rules.exits, charges=charges,
         instruments={history.symbol: history.instrument for history in histories},
     )  # fmt: skip
 
@@ -39,14 +45,15 @@ def same_outcome(
     roster: Sequence[dict[str, object]],
     rules: TradingRules,
     *,
-    capital: int = 100_000,
+    capital: int | Decimal = 100_000,
     slippage_bps: float = 2.0,
     cache: VoteCache | None = None,
+    charges: ChargeSchedule = CHARGES,
 ) -> Outcome:
     """Play all ways and demand that everything is equal; the outcome."""
     outcomes, views = [], []
     for way in (reference, partial(play, cache=cache), partial(play, cache=cache, compiled=True)):
-        book = book_of(histories, rules, capital)
+        book = book_of(histories, rules, capital, charges)
         outcomes.append(way(histories, roster, rules=rules, book=book, slippage_bps=slippage_bps))
         views.append(book.view())
     slow, *others = outcomes

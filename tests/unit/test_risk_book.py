@@ -447,7 +447,7 @@ def test_a_trip_passed_through_leaves_the_book_as_its_orders_would(side):
         approval = slow.reserve(leave(held), epoch)
         row = slow.settle(fill(approval.order, left), epoch, after=None, closed=held)
         assert row.sequence == fast.next_sequence("INFY", Leg.EXIT)
-        fast.pass_through(row)
+        fast.pass_trips("INFY", 1, row.pnl)
         assert fast.view() == slow.view()
         assert fast.next_sequence("INFY", Leg.ENTRY) == slow.next_sequence("INFY", Leg.ENTRY)
     assert fast.terms("INFY", side, 1e9, 50.0) is None
