@@ -58,6 +58,14 @@ class Outcome:
         self._parts: list[RoundTrip | Batch] = list(trips)
         self._trips: list[RoundTrip] | None = None
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Outcome):
+            return NotImplemented
+        mine, theirs = (self.curve, self.candles), (other.curve, other.candles)
+        return mine == theirs and self.trips == other.trips
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
     def add(self, trip: RoundTrip) -> None:
         """One more trip."""
         self._parts.append(trip)
