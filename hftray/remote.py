@@ -2,6 +2,7 @@
 
 import json
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import httpx
 import typer
@@ -52,6 +53,25 @@ def resume(
         settings = load_layers(config, storage__data_dir=data_dir).settings
         answer = ask(settings, "POST", "/api/engine/resume", {"reason": reason})
         console.print(f"risk is {answer['risk_state']}")
+
+
+@commands.command()
+def settle(
+    symbol: Annotated[str, typer.Argument(help="As in the settings, such as RELIANCE.")],
+    price: Annotated[str, typer.Option(help="Rupees at which its shares left.")],
+    reason: Annotated[str, typer.Option(help="How they left; goes on record.")],
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Close in the ledger a position that the broker does not hold any more; sends no order."""
+    with readable_errors():
+        settings = load_layers(config, storage__data_dir=data_dir).settings
+        path = f"/api/positions/{quote(symbol, safe='')}/settle"
+        made = ask(settings, "POST", path, {"price": price, "reason": reason})
+        console.print(
+            f"{made['quantity']} shares of {made['symbol']} settled at {made['price']}, "
+            f"net P&L {made['pnl']}; {made['left']} stay open"
+        )
 
 
 def _still_open(positions: int) -> str:

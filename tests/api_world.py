@@ -125,6 +125,21 @@ class FakeDesk:
     async def resume(self, reason: str, actor: str) -> dict[str, Any]:
         return self._told("resume", reason, actor, risk_state="ACTIVE")
 
+    async def settle(self, symbol: str, price: Decimal, reason: str, actor: str) -> dict[str, Any]:
+        self._maybe_fail()
+        self.calls.append(("settle", symbol, price, reason, actor))
+        return {
+            "reference": "20260601X0000000001",
+            "symbol": symbol,
+            "side": Side.SELL,
+            "quantity": 20,
+            "price": price,
+            "pnl": D("-22.25"),
+            "reason": f"settled: {reason} (by {actor})",
+            "timestamp": NOON,
+            "left": 0,
+        }
+
     async def candles(self, symbol: str, limit: int) -> list[Candle]:
         if symbol not in SYMBOLS:
             raise NotFound(f"unknown symbol {symbol}")

@@ -44,6 +44,7 @@ class Crew:
         self.roster: tuple[int, list[dict[str, Any]]] = (-1, [])
         self.recover: set[str] = set()  # symbols to read the ledger again
         self.look_up: set[str] = set()  # symbols to ask the broker about their order
+        self.holding: dict[str, str] = {}  # symbol -> whether the broker holds its position (Step)
         self.acted: set[str] = set()  # symbols that had to do with an order since it was cleared
         self.untold: dict[str, Candle] = {}  # a live market's, that their symbols do not have yet
         self._symbols = symbols
@@ -57,6 +58,11 @@ class Crew:
     def busy(self) -> set[str]:
         """Symbols that have not finished the newest step they were given, or wait for news."""
         return {name for name, task in self._busy.items() if not task.done()} | set(self._owed)
+
+    @property
+    def absent(self) -> dict[str, str]:
+        """Symbols whose position the broker refused to close because it does not hold it."""
+        return {name: report.absent for name, report in self.reports.items() if report.absent}
 
     def begin_anew(self) -> None:
         """Market time may be another, and so may the ledger."""
@@ -101,6 +107,7 @@ class Crew:
         self.untold = {name: one for name, one in self.untold.items() if name not in begun}
         self.recover -= begun.keys()
         self.look_up -= begun.keys()
+        self.holding = {name: why for name, why in self.holding.items() if name not in begun}
         if begun:
             await asyncio.wait(begun.values(), timeout=patience)
             begun |= await self._enter(begun, batch.now, patience)
@@ -215,6 +222,7 @@ class Crew:
             flatten=flatten,
             recover=name in self.recover,
             look_up=name in self.look_up,
+            holding=self.holding.get(name),
         )
 
 

@@ -13,6 +13,7 @@ from hftray.actors.snapshot import SignalLog, engine_status, position_row, risk_
 from hftray.core.errors import (
     HftrayError,
     IllegalTransition,
+    NotFound,
     RejectError,
     RetryError,
     UnknownOutcome,
@@ -118,6 +119,44 @@ class EngineShell:
         await self._loop.resume(reason, actor)
         await self._publish()
         return self._status()
+
+    async def settle(self, symbol: str, price: Decimal, reason: str, actor: str) -> dict[str, Any]:
+        """Close in the ledger, at a price that is told, what the broker does not hold any more.
+
+        No order is sent. NotFound without a position; IllegalTransition while the broker holds it
+        all, or an order of it is under way. What was recorded.
+        """
+        async with self._command:
+            state = await self._risk.run_state()
+            held = next((p for p in state.positions if p.symbol == symbol), None)
+            if held is None:
+                raise NotFound(f"there is no open position in {symbol}")
+            there = await self._broker.positions()
+            net = sum(p.quantity for p in there if p.symbol == symbol)
+            missing = held.quantity - max(0, held.side.sign * net)
+            if missing <= 0:
+                raise IllegalTransition(
+                    f"the broker holds all {held.quantity} shares of {symbol}: close them there, "
+                    "or let the engine do it"
+                )
+            why = f"{reason} (by {actor})"
+            trade = await self._risk.settle_by_hand(symbol, missing, price, why)
+            self._loop.scanner.crew.recover.add(
+                symbol
+            )  # its actor believes that it still holds them
+            self._loop.reconciler.hurry()
+        await self._publish()
+        return {
+            "reference": trade.reference,
+            "symbol": symbol,
+            "side": trade.side,
+            "quantity": trade.quantity,
+            "price": trade.price,
+            "pnl": trade.pnl,
+            "reason": trade.reason,
+            "timestamp": trade.timestamp,
+            "left": held.quantity - missing,
+        }
 
     async def strategies_changed(self) -> None:
         """Read the strategies again before the next scan."""

@@ -27,7 +27,7 @@ from hftray.actors.ray_calls import (
     stream_task,
 )
 from hftray.core.errors import LedgerUnavailable, UnknownOutcome
-from hftray.core.ledger import LedgerEvent, LedgerHealth, RunInfo, RunState
+from hftray.core.ledger import LedgerEvent, LedgerHealth, RunInfo, RunState, TradeRecord
 from hftray.core.market import Candle, Instrument
 from hftray.core.orders import (
     Approval,
@@ -104,6 +104,12 @@ class RiskHandle(Named):
     ) -> Decimal | None:
         """Record a finished order."""
         return await self.ask("settle", report, epoch, after, closed, lost=UnknownOutcome)
+
+    async def settle_by_hand(
+        self, symbol: str, quantity: int, price: Decimal, why: str
+    ) -> TradeRecord:
+        """Record that shares of a position left elsewhere."""
+        return await self.ask("settle_by_hand", symbol, quantity, price, why, lost=UnknownOutcome)
 
     async def open_day(self, day: date, now: datetime) -> RiskView:
         """A trading day begins."""
@@ -256,6 +262,10 @@ class EngineHandle(Named):
     async def resume(self, reason: str, actor: str) -> dict[str, Any]:
         """Back to trading."""
         return await self.ask("resume", reason, actor, lost=UnknownOutcome)
+
+    async def settle(self, symbol: str, price: Decimal, reason: str, actor: str) -> dict[str, Any]:
+        """Record that the broker does not hold a position any more."""
+        return await self.ask("settle", symbol, price, reason, actor, lost=UnknownOutcome)
 
     async def strategies_changed(self) -> None:
         """Read the strategies again."""

@@ -121,6 +121,7 @@ class ScanLoop:
         self._stopping = asyncio.Event()
         self._joined = False  # the feed stands where the ledger says this run had got to
         self._look_due = 0.0
+        self._absent: set[str] = set()  # symbols whose position the broker did not hold
         self._kill: tuple[str, str] | None = None  # a kill that risk has not on record yet
 
     def begin(self) -> None:
@@ -236,14 +237,19 @@ class ScanLoop:
 
         Only the first comparison is waited for a little, since nothing is opened before it.
         """
-        scanner, first = self.scanner, bool(self.reconciler.doubt)
+        scanner, crew, first = self.scanner, self.scanner.crew, bool(self.reconciler.doubt)
+        if crew.absent.keys() - self._absent:
+            self.reconciler.hurry()
+        self._absent = set(crew.absent)
         if self.reconciler.begin():
-            scanner.crew.acted = scanner.crew.busy
+            crew.acted = crew.busy
         patience = self._options.scan_timeout if first else 0.0
-        if await self.reconciler.finish(scanner.crew.acted | scanner.crew.busy, patience):
-            scanner.crew.recover |= self.reconciler.repairable & set(self._symbols)
-            scanner.crew.look_up |= self.reconciler.unseen & set(self._symbols)
-        scanner.impairment, scanner.locks = self.reconciler.doubt, self.reconciler.locks
+        if await self.reconciler.finish(crew.acted | crew.busy, patience):
+            crew.recover |= self.reconciler.repairable & set(self._symbols)
+            crew.look_up |= self.reconciler.unseen & set(self._symbols)
+            crew.holding = self.reconciler.holding
+        scanner.impairment = self.reconciler.doubt
+        scanner.locks = {**crew.absent, **self.reconciler.locks}
 
     async def kill(self, reason: str, actor: str) -> None:
         """Close everything from now on, and have risk put it on record as soon as it can."""

@@ -26,6 +26,7 @@ class Step:
     `flatten` closes and forbids entries until a step comes without it, `recover` re-reads the
     ledger first, `look_up` asks the broker about the order under way. `blind` is why the history
     cannot be had: the step is taken without it, by a position and its orders, without a vote.
+    `holding` is why the broker does not hold the symbol's position, "" when it was seen to.
     `proceed` brings no news: it
     lets an entry take its next step, to risk and then to the broker.
     """
@@ -43,6 +44,7 @@ class Step:
     recover: bool = False
     look_up: bool = False
     blind: str = ""
+    holding: str | None = None
     proceed: bool = False
 
 
@@ -55,6 +57,7 @@ class StepReport:
     to recover, and wants the step again with history and roster. `wants_turn` means that an entry
     waits for a step that says `proceed`; the report of that one replaces this one. `guard` is the
     stop order at the broker, or on its way there, with the trigger it has as far as is known.
+    `absent`: why the broker refused the position's exit, if it does not hold the shares.
     """
 
     symbol: str
@@ -71,3 +74,4 @@ class StepReport:
     feed_fault: str = ""
     rejected: dict[str, int] = field(default_factory=dict)
     guard: Order | None = None
+    absent: str = ""

@@ -23,6 +23,7 @@ log = observe.logger("engine")
 
 NOT_RECONCILED = "not compared with the broker's book yet"
 AGAIN = 1.0  # seconds to the next look when one failed, or found what is being repaired
+SHORT_AGAIN = 5.0  # and when a position seemed to be missing: the broker's book may only lag behind
 
 Books = tuple[RunState, list[OrderReport], list[BrokerPosition]]
 
@@ -39,7 +40,8 @@ class Reconciler:
     """Compares now and then; what it found last is `differences`, what follows from it below.
 
     Reading both books takes a while, and scans go on meanwhile: symbols that had to do with an
-    order since the reading began are left out. `clock` counts seconds.
+    order since the reading began are left out. What a moment may explain is believed when it is
+    found twice in a row. `clock` counts seconds.
     """
 
     def __init__(
@@ -53,6 +55,9 @@ class Reconciler:
         self.doubt = NOT_RECONCILED
         self._record, self._broker = record, broker
         self._interval, self._clock = interval, clock
+        self.holding: dict[str, str] = {}
+        self._moments: set[tuple[str, str]] = set()  # what was found once
+        self._hurried = False
         self._due = 0.0
         self._reading: asyncio.Task[Books] | None = None
         self._withdrawing: asyncio.Task[None] | None = None
@@ -72,9 +77,14 @@ class Reconciler:
         """Symbols that should ask the broker for the order that they have there."""
         return to_look_up(self.differences)
 
+    def hurry(self) -> None:
+        """Compare as soon as can be."""
+        self._due, self._hurried = 0.0, self._reading is not None
+
     def restart(self) -> None:
         """What was found is of another time; until the next comparison there is doubt."""
         self.differences, self.doubt, self._due = [], NOT_RECONCILED, 0.0
+        self.holding, self._moments = {}, set()
         for task in (self._reading, self._withdrawing):
             if task is not None:
                 task.cancel()
@@ -104,7 +114,11 @@ class Reconciler:
         except (RetryError, UnknownOutcome) as error:
             log.warning("cannot compare with the broker", reason=str(error))
             return False
-        self._take(compare(state, orders, held, skip=acted))
+        found = compare(state, orders, held, skip=acted)
+        self._take(found)
+        seen = {position.symbol for position in state.positions if position.symbol not in acted}
+        self.holding = dict.fromkeys(seen - {d.symbol for d in found if not d.reference}, "")
+        self.holding |= {d.symbol: f"{d.kind}: {d.detail}" for d in self.differences if d.short}
         return True
 
     async def _read(self) -> Books:
@@ -113,6 +127,9 @@ class Reconciler:
         return state, orders, held
 
     def _take(self, found: list[Difference]) -> None:
+        moments = {(d.kind.value, d.symbol) for d in found if d.fleeting}
+        new, self._moments = moments - self._moments, moments
+        found = [d for d in found if not d.fleeting or (d.kind.value, d.symbol) not in new]
         for difference in found:
             if difference not in self.differences:
                 log.warning(
@@ -124,8 +141,10 @@ class Reconciler:
         self.differences, self.doubt = found, ""
         # What is being repaired is looked at again soon, to be shown no longer than it lasts.
         strays = to_withdraw(found)
-        soon = self.repairable or self.unseen or strays
-        self._due = self._clock() + (min(AGAIN, self._interval) if soon else self._interval)
+        wait = SHORT_AGAIN if new or any(d.short for d in found) else self._interval
+        if self.repairable or self.unseen or strays or self._hurried:
+            wait = AGAIN
+        self._due, self._hurried = self._clock() + min(wait, self._interval), False
         if strays and (self._withdrawing is None or self._withdrawing.done()):
             self._withdrawing = asyncio.create_task(self._withdraw(strays))
 

@@ -22,7 +22,7 @@ from decimal import Decimal
 
 from hftray import observe
 from hftray.actors.heartbeat import Heartbeat, watch
-from hftray.core.errors import HftrayError, RetryError, StaleEpoch
+from hftray.core.errors import HftrayError, NotFound, RetryError, StaleEpoch
 from hftray.core.ledger import (
     LedgerEvent,
     OrderIntended,
@@ -30,6 +30,7 @@ from hftray.core.ledger import (
     RiskStateChanged,
     RunInfo,
     RunState,
+    TradeRecord,
 )
 from hftray.core.orders import Approval, Denial, OrderIntent, OrderReport
 from hftray.core.position import Position
@@ -140,6 +141,34 @@ class RiskShell:
                 pnl=trade.pnl,
             )
             return trade.pnl
+
+    async def settle_by_hand(
+        self, symbol: str, quantity: int, price: Decimal, why: str
+    ) -> TradeRecord:
+        """Record that shares of the symbol's position left elsewhere; its exit's row.
+
+        No order is sent. Row and position go to disk as one, and whoever acts on the symbol has to
+        read the ledger again before it does. NotFound, IllegalTransition.
+        """
+        async with self._lock:
+            book = await self._ready()
+            state = await self._ledger.run_state(self._run.run_id)
+            held = next((p for p in state.positions if p.symbol == symbol), None)
+            if held is None:
+                raise NotFound(f"there is no open position in {symbol}")
+            intended, settled = book.settle_by_hand(held, quantity, price, why, datetime.now(UTC))
+            await self._write(intended, settled)
+            trade = settled.trade
+            log.warning(
+                "settled by hand",
+                symbol=symbol,
+                reference=trade.reference,
+                quantity=trade.quantity,
+                price=trade.price,
+                reason=trade.reason,
+                pnl=trade.pnl,
+            )
+            return trade
 
     async def mark(
         self,

@@ -23,6 +23,7 @@ from hftray.core.errors import (
     BrokerUnavailable,
     HftrayError,
     NotFound,
+    NotHeld,
     NotRegistered,
     OrderRejected,
     RejectError,
@@ -35,6 +36,7 @@ from hftray.core.events import (
     ClockAdvanced,
     Event,
     FlattenRequested,
+    HoldingTold,
     NotAmended,
     SessionOpened,
     Settle,
@@ -120,7 +122,9 @@ class SymbolShell:
             except Exception:  # a fault of our own: whoever asks sees it, and it is recovered from
                 self._unknown = True
                 raise
-            told = self._engine.exit_fault or self._engine.guard_fault or self._roster_fault
+            engine = self._engine
+            told = engine.absence_fault or engine.exit_fault or engine.guard_fault
+            told = told or self._roster_fault
             return self._report(trouble or told or step.blind)
 
     async def step_packed(self, packed: bytes) -> bytes:
@@ -206,6 +210,8 @@ class SymbolShell:
             await self._carry_out(SessionOpened(step.session))
         for report in step.reports:
             await self._carry_out(report)
+        if step.holding is not None:
+            await self._carry_out(HoldingTold(step.holding))
         if step.flatten is None:
             self._engine.permit_entries()
         else:
@@ -250,10 +256,17 @@ class SymbolShell:
         return answer
 
     async def _send(self, approval: Approval) -> None:
+        order = approval.order
         try:
-            report = await self._place(approval)
+            report = await self._broker.place(order)
         except UnknownOutcome as error:
-            self._lose_sight(approval.order.reference, str(error))
+            self._lose_sight(order.reference, str(error))
+        except (OrderRejected, BrokerUnavailable) as error:
+            why = str(error)
+            log.warning("order refused", symbol=self.symbol, reference=order.reference, why=why)
+            await self._carry_out(_refused(approval, why))
+            if isinstance(error, NotHeld):
+                await self._carry_out(HoldingTold(why, refused=True))
         else:
             await self._carry_out(report)
 
@@ -300,16 +313,6 @@ class SymbolShell:
                 raise
             return await self._risk.reserve(intent, self._epoch)
 
-    async def _place(self, approval: Approval) -> OrderReport:
-        order = approval.order
-        try:
-            return await self._broker.place(order)
-        except (OrderRejected, BrokerUnavailable) as error:
-            log.warning(
-                "order refused", symbol=self.symbol, reference=order.reference, why=str(error)
-            )
-            return _refused(approval, str(error))
-
     async def _settle(self, command: Settle) -> None:
         assert self._epoch is not None
         await self._risk.settle(command.report, self._epoch, command.after, command.closed)
@@ -337,6 +340,7 @@ class SymbolShell:
             feed_fault=engine.feed_fault,
             rejected=dict(engine.candles.rejections.counts),
             guard=None if engine.guard is None else engine.guard.order,
+            absent=engine.absence_fault,
         )
 
 

@@ -6,6 +6,7 @@ RetryError, an impossible request (no keys for live, no data for those dates) a 
 """
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Protocol, TypedDict
 
 from hftray.actors.jobs import Job
@@ -54,6 +55,13 @@ class Desk(Protocol):
 
     async def resume(self, reason: str, actor: str) -> dict[str, Any]:
         """Allow entries again after a kill or a reduction; the status."""
+        ...
+
+    async def settle(self, symbol: str, price: Decimal, reason: str, actor: str) -> dict[str, Any]:
+        """Record that the broker does not hold a position any more; a SettledView.
+
+        NotFound, IllegalTransition.
+        """
         ...
 
     async def candles(self, symbol: str, limit: int) -> list[Candle]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any, cast
 
 from hftray.actors.handles import BacktestsHandle, EngineHandle
@@ -88,6 +89,10 @@ class EngineDesk:
     async def resume(self, reason: str, actor: str) -> dict[str, Any]:
         """Back to trading."""
         return await self._seen(await self._engine.resume(reason, actor))
+
+    async def settle(self, symbol: str, price: Decimal, reason: str, actor: str) -> dict[str, Any]:
+        """Record that the broker does not hold a position any more."""
+        return await self._seen(await self._engine.settle(symbol, price, reason, actor))
 
     async def _seen(self, status: dict[str, Any]) -> dict[str, Any]:
         """Take the picture that the command made, so that the next read shows its effect."""

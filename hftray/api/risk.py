@@ -7,8 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 
 from hftray.api.dependencies import CatalogDep, DeskDep, SnapshotDep
+from hftray.api.engine import ACTOR
 from hftray.api.problems import declared
-from hftray.api.schemas import Offset, RunId, SymbolText
+from hftray.api.schemas import Offset, RunId, SymbolPath, SymbolText
 from hftray.api.schemas_engine import (
     EquityPoint,
     KellyView,
@@ -16,8 +17,10 @@ from hftray.api.schemas_engine import (
     PositionView,
     RiskEvent,
     RiskView,
+    SettledView,
+    SettleRequest,
 )
-from hftray.api.symbols import known_or_recorded
+from hftray.api.symbols import known_or_recorded, known_symbol
 from hftray.api.trades import From, Limit, To
 from hftray.core.kelly import kelly
 from hftray.ports_catalog import PositionRow
@@ -87,6 +90,16 @@ async def positions(
     marks = [OpenPosition.model_validate(held) for held in snapshot["positions"]]
     by_reference = {mark.reference: mark.model_dump() for mark in marks}
     return [_flat(row) | _mark(row, by_reference) for row in rows]
+
+
+@router.post(
+    "/positions/{symbol}/settle",
+    response_model=SettledView,
+    responses=declared(404, 409, 413, 422),
+)
+async def settle(desk: DeskDep, symbol: SymbolPath, request: SettleRequest) -> dict[str, Any]:
+    """Close in the ledger what the broker does not hold any more; no order is sent."""
+    return await desk.settle(known_symbol(desk, symbol), request.price, request.reason, ACTOR)
 
 
 def _flat(row: PositionRow) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from hftray.core.events import (
     Decision,
     Event,
     FlattenRequested,
+    HoldingTold,
     NotAmended,
     SessionOpened,
     Signal,
@@ -65,6 +66,7 @@ class SymbolEngine(GuardedLife):
             OrderReport: self._on_report,
             FlattenRequested: self._on_flatten,
             NotAmended: self._on_not_amended,
+            HoldingTold: self._on_holding,
         }
 
     def handle(self, event: Event) -> list[Command]:
@@ -283,6 +285,9 @@ class SymbolEngine(GuardedLife):
         held = self.position
         assert held is not None  # _guard and _on_candle looked
         assert self.session is not None
+        if self.absence.rest > 0:
+            self._absence = self.absence.passed()
+            return []
         self._exit_at = self.candles.last_time() or now
         held_back = self._held_back(reason, now, trigger)
         if held_back is not None:
@@ -313,6 +318,8 @@ class SymbolEngine(GuardedLife):
         return super()._guard_ended(report)
 
     def _on_flatten(self, event: FlattenRequested) -> list[Command]:
+        if event.reason != self._flatten:
+            self._absence = replace(self.absence, rest=0)  # a person wants it tried
         self._flatten = event.reason
         if self.phase is Phase.ENTERING and self.order is not None:
             return [CancelOrder(self.order.reference)]
@@ -344,5 +351,5 @@ class SymbolEngine(GuardedLife):
 _STATE = (
     "phase", "position", "intent", "order", "session", "last_price", "_flatten",
     "_exit_at", "_at_open", "_steps_waited", "_rests_at", "_waits_for", "_exits_in_vain",
-    "guard", "_due", "_guard_fault", "_guard_setbacks", "_guard_rest",
+    "guard", "_due", "_guard_fault", "_guard_setbacks", "_guard_rest", "_absence",
 )  # fmt: skip

@@ -10,6 +10,7 @@ HftrayError
 │   └── LedgerUnavailable
 ├── RejectError         this request is refused and will be refused again
 │   ├── OrderRejected
+│   │   └── NotHeld     of an exit: the broker does not hold the shares
 │   ├── StaleEpoch      an older incarnation of an actor is asking
     │   │   └── NotRegistered   risk was restarted and knows none: register again
 │   ├── NotFound
@@ -57,6 +58,10 @@ class RejectError(HftrayError):
 
 class OrderRejected(RejectError):
     """The broker or exchange refused the order."""
+
+
+class NotHeld(OrderRejected):
+    """The broker does not hold the shares that an exit would leave; it was not sent."""
 
 
 class StaleEpoch(RejectError):

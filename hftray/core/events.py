@@ -71,6 +71,17 @@ class NotAmended:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class HoldingTold:
+    """Why the broker does not hold the open position, empty when it was seen to.
+
+    `refused`: it refused an exit for that.
+    """
+
+    reason: str
+    refused: bool = False
+
+
 Event = (
     SessionOpened
     | ClockAdvanced
@@ -81,6 +92,7 @@ Event = (
     | OrderReport
     | FlattenRequested
     | NotAmended
+    | HoldingTold
 )
 
 

@@ -29,6 +29,7 @@ class ExitReason(StrEnum):
     SQUARE_OFF = "square_off"
     KILL_SWITCH = "kill_switch"
     GUARD = "guard"  # the stop order at the broker, see core.guard
+    SETTLED = "settled"  # by a person, who says at which price it left; no order of ours
 
 
 def stop_distance(price: float, atr: float | None, rules: ExitRules) -> float:

@@ -10,7 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from hftray.core.events import AmendOrder, CancelOrder, Command, NotAmended, Settle
+from hftray.core.absence import Absence
+from hftray.core.events import (
+    AmendOrder,
+    CancelOrder,
+    Command,
+    HoldingTold,
+    NotAmended,
+    Settle,
+)
 from hftray.core.exits import ExitReason, trailing_level
 from hftray.core.market import Instrument
 from hftray.core.money import percent_of, round_down_to_tick, round_up_to_tick
@@ -74,6 +82,7 @@ class GuardedLife(TradeLife):
         self._guard_fault = ""
         self._guard_setbacks = 0
         self._guard_rest = 0  # looks at the market until the broker is asked again
+        self._absence = Absence()
 
     @property
     def under_way(self) -> Order | None:
@@ -90,6 +99,16 @@ class GuardedLife(TradeLife):
         """Why the open position is not guarded at the broker as it should be; empty when it is."""
         return self._guard_fault if self.phase is Phase.OPEN else ""
 
+    @property
+    def absence(self) -> Absence:
+        """Whether the broker is believed not to hold the open position."""
+        return self._absence.of("" if self.position is None else self.position.reference)
+
+    @property
+    def absence_fault(self) -> str:
+        """Why the open position is not closed when it should be; empty when it is."""
+        return self.absence.reason if self.phase is Phase.OPEN and self.absence.refused else ""
+
     def adopt(
         self,
         position: Position | None,
@@ -102,7 +121,7 @@ class GuardedLife(TradeLife):
         if order is not None and intent is not None and order.stop:
             guard, order, intent = Guard(order, intent), None, None
         super().adopt(position, order, intent, exit_at)
-        self.guard = guard
+        self.guard, self._absence = guard, Absence()
         self._calm()
 
     # What the engine asks on each look at the market
@@ -132,11 +151,14 @@ class GuardedLife(TradeLife):
         rules, guard, held = self.rules.exits, self.guard, self.position
         if (guard is None and not rules.guard) or self._due is not None:
             return []
-        if guard is not None and (held is None or not rules.guard):
+        absent = bool(self.absence.reason)
+        if guard is not None and (held is None or absent or not rules.guard):
             return self._withdraw(guard)
         if held is None:
             self._calm()
-        if held is None or self.phase is not Phase.OPEN or not _in_time(held, now, session):
+        if held is None or absent or self.phase is not Phase.OPEN:
+            return []
+        if not _in_time(held, now, session):
             return []
         if self._guard_rest > 0:
             self._guard_rest -= 1
@@ -200,6 +222,13 @@ class GuardedLife(TradeLife):
     def _on_not_amended(self, event: NotAmended) -> list[Command]:
         if self.guard is not None and event.reference == self.guard.order.reference:
             self._set_back(f"the guard at the broker was not moved: {event.reason}")
+        return []
+
+    def _on_holding(self, event: HoldingTold) -> list[Command]:
+        if self.position is not None and event.refused:
+            self._absence = self.absence.refusal(event.reason)
+        elif self.position is not None:
+            self._absence = self.absence.told(event.reason)
         return []
 
     def _on_report(self, report: OrderReport) -> list[Command]:

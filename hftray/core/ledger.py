@@ -50,7 +50,16 @@ class TradeRecord:
     @property
     def guards(self) -> bool:
         """Whether it is a stop order that rests, or rested, at the broker."""
-        return self.leg is Leg.EXIT and self.reason.partition(":")[0] == ExitReason.GUARD
+        return self._exit_reason == ExitReason.GUARD
+
+    @property
+    def settled_by_hand(self) -> bool:
+        """Whether a person settled the position with it; no broker knows such an order."""
+        return self._exit_reason == ExitReason.SETTLED
+
+    @property
+    def _exit_reason(self) -> str:
+        return self.reason.partition(":")[0] if self.leg is Leg.EXIT else ""
 
 
 @dataclass(frozen=True, slots=True)

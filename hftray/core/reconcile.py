@@ -2,11 +2,14 @@
 
 The books are read one after the other, so name the symbols whose step is under way meanwhile in
 `skip`. An order on its way differs in nothing: until its end is known, its symbol may hold any
-number of shares from what the order is known to have filled up to all of it.
+number of shares from what the order is known to have filled up to all of it. A guard that works
+at the broker is not on its way: what it fills shows at once, but for the moment between the reading
+of orders and positions.
 
 A difference that is `certain` repairs itself: the symbol looks its order up and settles it. Any
 other one means that one of the two books is wrong, so the symbol should open nothing until a
-person has looked. MANUAL rows are the ledger's alone. Quantities are shares, prices Decimal rupees.
+person has looked. MANUAL rows and those settled by hand are the ledger's alone. Quantities are
+shares, prices Decimal rupees.
 
 An order of ours that has ended in the ledger and still works at the broker would open what nobody
 knows of, a guard above all; it is to be withdrawn (`to_withdraw`). What is not ours is left alone.
@@ -42,7 +45,8 @@ class Discrepancy(StrEnum):
 class Difference:
     """One thing that ledger and broker disagree on; `reference` is empty for a whole position.
 
-    `stray`: an order of ours that should not work at the broker any more.
+    `stray`: an order of ours that should not work at the broker any more. `short`: the broker holds
+    less of our position than the ledger. `fleeting`: a guard that fills just now would explain it.
     """
 
     kind: Discrepancy
@@ -51,6 +55,8 @@ class Difference:
     detail: str
     certain: bool = False
     stray: bool = False
+    short: bool = False
+    fleeting: bool = False
 
 
 def compare(
@@ -65,7 +71,7 @@ def compare(
     rows = {
         trade.reference: trade
         for trade in (*ledger.trades_today, *ledger.pending)
-        if trade.leg is not Leg.MANUAL and trade.symbol not in skip
+        if not (trade.leg is Leg.MANUAL or trade.settled_by_hand or trade.symbol in skip)
     }
     found = [
         difference
@@ -185,18 +191,21 @@ def _positions(
     net: dict[str, int],
     skip: Collection[str],
 ) -> Iterator[Difference]:
-    least: dict[str, int] = {}
+    owned: dict[str, int] = {}
     for held in ledger.positions:
         if held.symbol not in skip:
-            least[held.symbol] = least.get(held.symbol, 0) + held.side.sign * held.quantity
-    most = dict(least)
+            owned[held.symbol] = owned.get(held.symbol, 0) + held.side.sign * held.quantity
+    least, most, guarded = dict(owned), dict(owned), dict[str, int]()
     for row in rows:
         if row.status is not TradeStatus.PENDING:
             continue
         report, sign = told.get(row.reference), row.side.sign
         filled = 0 if report is None else report.filled_quantity
         still = report is None or report.status is OrderStatus.WORKING
-        possible = row.requested_quantity if still else filled
+        guards = row.guards and still and report is not None
+        if guards:
+            guarded[row.symbol] = sign * (row.requested_quantity - filled)
+        possible = row.requested_quantity if still and not guards else filled
         least[row.symbol] = least.get(row.symbol, 0) + min(sign * filled, sign * possible)
         most[row.symbol] = most.get(row.symbol, 0) + max(sign * filled, sign * possible)
     for symbol in sorted({*least, *net}):
@@ -208,7 +217,15 @@ def _positions(
             detail = (
                 f"the broker holds {held_there:+} shares, by the ledger it should be {expected}"
             )
-            yield Difference(kind, symbol, "", detail)
+            ours, filling = owned.get(symbol, 0), guarded.get(symbol, 0)
+            yield Difference(
+                kind,
+                symbol,
+                "",
+                detail,
+                short=(held_there - ours) * ours < 0,
+                fleeting=low + min(filling, 0) <= held_there <= high + max(filling, 0),
+            )
 
 
 def _told(report: OrderReport) -> str:

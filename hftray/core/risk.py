@@ -15,6 +15,8 @@ from hftray.core.charges import ChargeSchedule
 from hftray.core.errors import IllegalTransition, NotFound, NotRegistered, StaleEpoch
 from hftray.core.ledger import (
     LedgerEvent,
+    OrderIntended,
+    OrderSettled,
     RiskStateChanged,
     RunInfo,
     RunState,
@@ -23,18 +25,34 @@ from hftray.core.ledger import (
 )
 from hftray.core.market import Instrument
 from hftray.core.money import ZERO, paisa
-from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, Side, TradeStatus
+from hftray.core.orders import (
+    Approval,
+    Denial,
+    Leg,
+    OrderIntent,
+    OrderReport,
+    OrderStatus,
+    Side,
+    TradeStatus,
+)
 from hftray.core.position import Position
 from hftray.core.recovery import order_of
 from hftray.core.risk_account import Account, Holding
 from hftray.core.risk_day import RiskDay
 from hftray.core.risk_limits import LimitCheck
-from hftray.core.risk_records import approved, entry_of, finished, require_settleable
+from hftray.core.risk_records import (
+    approved,
+    entry_of,
+    finished,
+    require_settleable,
+    settled_intent,
+)
 from hftray.core.risk_switch import RiskSwitch
 from hftray.core.risk_view import RiskState, RiskView
 from hftray.core.rules import ExitRules, RiskLimits
 from hftray.core.sizing import entry_band, position_size
 from hftray.core.symbols import exchange_of
+from hftray.core.values import changed
 
 
 class Terms(NamedTuple):
@@ -232,6 +250,40 @@ class RiskBook:
             self._day.give_back(record)
         self._day.settled[record.reference] = record
         return record
+
+    def settle_by_hand(
+        self, held: Position, quantity: int, price: Decimal, why: str, now: datetime
+    ) -> tuple[OrderIntended, OrderSettled]:
+        """Close shares of a position that left elsewhere at `price`; to be recorded as one.
+
+        Whoever acts on the symbol has to register again. IllegalTransition while an order of it is
+        under way, or when the position or the quantity is not the book's.
+        """
+        if (working := self._account.working(held.symbol)) is not None:
+            raise IllegalTransition(f"{held.symbol}: order {working.reference} is under way")
+        day = self._day.day
+        if day is None:
+            raise IllegalTransition(f"{held.symbol}: no trading day was opened yet")
+        epoch = self.register(held.symbol)
+        answer = self.reserve(settled_intent(held, quantity, price, why, now, day), epoch)
+        if isinstance(answer, Denial):
+            raise IllegalTransition(f"{held.symbol}: {answer.reason}")
+        pending = self.trade_record(answer)
+        report = OrderReport(
+            reference=pending.reference,
+            symbol=held.symbol,
+            status=OrderStatus.FILLED,
+            broker_order_id="",
+            quantity=quantity,
+            filled_quantity=quantity,
+            average_price=price,
+            time=now,
+        )
+        left = held.quantity - quantity
+        after = changed(held, quantity=left) if left else None
+        closed = changed(held, quantity=quantity)
+        trade = self.settle(report, epoch, after, closed)
+        return OrderIntended(pending), OrderSettled(trade, after, closed)
 
     # State
 

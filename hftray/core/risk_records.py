@@ -1,10 +1,12 @@
 """The ledger's rows of risk: the PENDING row of an approved order, and the row it ends as."""
 
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
 from hftray.core.charges import ChargeSchedule
 from hftray.core.errors import IllegalTransition
+from hftray.core.exits import ExitReason
 from hftray.core.ledger import RunInfo, TradeRecord
 from hftray.core.market import Instrument
 from hftray.core.money import ZERO, paisa, rupees
@@ -100,6 +102,24 @@ def finished(
         gross = gross_result(price * filled, entered, held.entry.side)
         changes |= {"gross_pnl": gross, "pnl": gross - charges - paid}
     return changed(pending, **changes, charges=charges)
+
+
+def settled_intent(
+    held: Position, quantity: int, price: Decimal, why: str, now: datetime, day: date
+) -> OrderIntent:
+    """The exit that a person says has happened: shares of a position left at a price, and why."""
+    return OrderIntent(
+        symbol=held.symbol,
+        leg=Leg.EXIT,
+        side=held.side.opposite,
+        price=float(price),
+        time=now,
+        reason=f"{ExitReason.SETTLED}: {why}",
+        session_day=day,
+        quantity=quantity,
+        strategy_id=held.strategy_id,
+        position=held.reference,
+    )
 
 
 def gross_result(left: Decimal, entered: Decimal, side: Side) -> Decimal:

@@ -18,7 +18,7 @@ from hftray.storage.secrets import SecretBox
 
 SEED = 20260601
 EXAMPLES = 8
-OPERATIONS = 31
+OPERATIONS = 32
 
 
 @pytest.mark.parametrize("token", [None, "a-long-token"])

@@ -5,8 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from api_world import NOON, World, api_world
+from api_world import NOON, D, World, api_world
 
+from hftray.core.errors import IllegalTransition
 from hftray.core.ledger import RiskStateChanged
 
 
@@ -111,6 +112,20 @@ async def test_stop_twice_gives_the_same_state(world: World) -> None:
     assert first.status_code == second.status_code == 200
     assert first.json() == second.json()
     assert first.json()["running"] is False
+
+
+async def test_a_position_is_settled_with_price_and_reason(world: World) -> None:
+    path = "/api/positions/M%26M/settle"
+    made = await world.client.post(path, json={"price": "950.50", "reason": " sold in the app "})
+    assert (made.status_code, made.json()["price"], made.json()["left"]) == (200, "950.50", 0)
+    assert world.desk.calls == [("settle", "M&M", D("950.50"), "sold in the app", "api")]
+    for body in ({"price": "950.50"}, {"price": "0", "reason": "x"}, {"reason": "x"}):
+        assert (await world.client.post(path, json=body)).status_code == 422
+    body = {"price": "1", "reason": "x"}
+    assert (await world.client.post("/api/positions/NO/settle", json=body)).status_code == 404
+    world.desk.failure = IllegalTransition("the broker holds all 20 shares of M&M")
+    refused = await world.client.post(path, json=body)
+    assert (refused.status_code, refused.json()["detail"]) == (409, str(world.desk.failure))
 
 
 async def test_kill_and_resume_say_why(world: World) -> None:

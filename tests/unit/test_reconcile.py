@@ -349,6 +349,27 @@ def test_a_guard_that_the_broker_does_not_list_is_looked_up(sold_there):
     assert books.find(skip=("TCS",)) == []
 
 
+@pytest.mark.parametrize(
+    ("net", "short", "fleeting"), [(0, True, True), (4, True, True), (-10, True, False),
+                                   (20, False, False)]
+)  # fmt: skip
+def test_a_guard_does_not_hide_that_its_position_is_gone(net, short, fleeting):
+    books = Books()
+    books.told(guarded(books), OrderStatus.WORKING, 0)
+    books.net["TCS"] = net
+    [found] = books.find()
+    assert (found.kind, found.short, found.fleeting) == (
+        Discrepancy.QUANTITY_DIFFERS, short, fleeting,
+    )  # fmt: skip
+
+
+def test_what_was_settled_by_hand_is_known_to_no_broker():
+    books = Books()
+    row = books.trade("TCS", Leg.EXIT, Side.SELL, 10, filled=0, status=TradeStatus.EXECUTED)
+    books.trades[-1] = replace(row, reason="settled: closed in the app")
+    assert books.find() == []
+
+
 def test_an_exit_that_the_broker_does_not_list_yet_is_waited_for():
     books = Books()
     guarded(books)

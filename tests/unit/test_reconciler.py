@@ -9,7 +9,7 @@ from test_reconcile import RUN, TODAY, Books, guarded
 from hftray.actors.reconciler import Reconciler
 from hftray.core.errors import BrokerUnavailable, UnknownOutcome
 from hftray.core.ledger import RunState
-from hftray.core.orders import OrderStatus, TradeStatus
+from hftray.core.orders import BrokerPosition, OrderStatus, TradeStatus
 
 
 class Both:
@@ -21,13 +21,14 @@ class Both:
     async def run_state(self):
         trades = tuple(self.books.trades)
         pending = tuple(t for t in trades if t.status is TradeStatus.PENDING)
-        return RunState(RUN, TODAY, trades_today=trades, pending=pending)
+        held = tuple(self.books.positions)
+        return RunState(RUN, TODAY, trades_today=trades, pending=pending, positions=held)
 
     async def reports(self):
         return list(self.books.reports.values())
 
     async def positions(self):
-        return []
+        return [BrokerPosition(name, n) for name, n in self.books.net.items() if n]
 
     async def cancel(self, reference):
         self.cancelled.append(reference)
@@ -86,3 +87,48 @@ async def test_a_guard_that_is_not_listed_is_asked_for():
     reconciler = Reconciler(both, both, interval=60.0)
     await compared(reconciler)
     assert (reconciler.unseen, reconciler.repairable) == ({"TCS"}, set())
+
+
+def gone():
+    """A long of 10 shares with a guard at the broker, which holds none of it."""
+    books = Books()
+    books.told(guarded(books), OrderStatus.WORKING, 0)
+    books.net["TCS"] = 0
+    return books
+
+
+async def test_a_position_that_is_gone_under_its_guard_is_believed_the_second_time():
+    both = Both(gone())
+    reconciler = Reconciler(both, both, interval=60.0, clock=lambda: 100.0)
+    await compared(reconciler)
+    assert (reconciler.locks, reconciler.holding, reconciler._due) == ({}, {}, 105.0)
+    await compared(reconciler)
+    assert set(reconciler.locks) == {"TCS"}
+    assert "holds +0 shares" in reconciler.holding["TCS"]
+    assert reconciler._due == 105.0
+    both.books.net["TCS"] = 10
+    await compared(reconciler)
+    assert (reconciler.locks, reconciler.holding) == ({}, {"TCS": ""})
+    assert reconciler._due == 160.0
+
+
+async def test_a_guard_that_filled_between_two_readings_is_no_difference():
+    both = Both(gone())
+    reconciler = Reconciler(both, both, interval=60.0)
+    await compared(reconciler)
+    both.books.net["TCS"] = 10
+    await compared(reconciler)
+    both.books.net["TCS"] = 0
+    await compared(reconciler)  # not twice in a row
+    assert reconciler.locks == {}
+
+
+async def test_a_hurry_during_a_comparison_is_followed_by_another():
+    both = Both(Books())
+    reconciler = Reconciler(both, both, interval=60.0, clock=lambda: 100.0)
+    assert reconciler.begin()
+    reconciler.hurry()
+    assert await reconciler.finish((), patience=1.0)
+    assert reconciler._due == 101.0
+    await compared(reconciler)
+    assert reconciler._due == 160.0

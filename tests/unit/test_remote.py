@@ -1,11 +1,11 @@
-"""`hftray status`, `kill` and `resume` against the real API over a desk that records its orders."""
+"""`hftray status`, `kill`, `resume`, `settle` against the API over a desk that records it all."""
 
 import asyncio
 import os
 
 import httpx
 import pytest
-from api_world import FakeDesk, filled_ledger
+from api_world import D, FakeDesk, filled_ledger
 from typer.testing import CliRunner
 
 from hftray.api.app import create_app
@@ -73,6 +73,14 @@ def test_kill_needs_no_reason_and_counts(directory, desk, left, said):
     assert said in done.stdout
     ((_, reason, _),) = desk.calls
     assert reason
+
+
+def test_settle_tells_what_was_recorded(directory, desk):
+    command = ("settle", "BSE:RELIANCE", "--price", "950.50", "--reason", "sold in the app")
+    done = run(*command, directory=directory)
+    assert "20 shares of BSE:RELIANCE settled at 950.50" in done.output
+    assert desk.calls == [("settle", "BSE:RELIANCE", D("950.50"), "sold in the app", "api")]
+    assert run(*command[:4], directory=directory).exit_code == 2
 
 
 def test_resume_needs_a_reason_and_shows_the_state(directory, desk):

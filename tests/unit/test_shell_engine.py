@@ -13,6 +13,7 @@ from hftray.core.errors import (
     IllegalTransition,
     LedgerUnavailable,
     NotFound,
+    NotHeld,
     RetryError,
     UnknownOutcome,
 )
@@ -688,3 +689,67 @@ async def test_candles_and_symbols_are_the_feeds(house):
     assert len(candles) == 100
     with pytest.raises(NotFound):
         await house.engine.candles("NOSUCH", 1)
+
+
+# Positions that the broker does not hold
+
+
+async def test_a_position_is_settled_only_when_the_broker_does_not_hold_it(house, monkeypatch):
+    await house.engine.start()
+    await house.until_held()
+    (symbol, quantity, reference), *others = await house.held()
+    asked = (symbol, Decimal(100), "closed in the app", "api")
+    with pytest.raises(IllegalTransition, match=f"holds all {quantity} shares of {symbol}"):
+        await house.engine.settle(*asked)
+
+    everything = house.market.exchange.positions
+    sent = len(await house.market.exchange.reports())
+
+    async def without():
+        return [held for held in await everything() if held.symbol != symbol]
+
+    monkeypatch.setattr(house.market.exchange, "positions", without)
+    made = await house.engine.settle(*asked)
+    assert (made["symbol"], made["quantity"], made["left"]) == (symbol, quantity, 0)
+    assert made["reason"] == "settled: closed in the app (by api)"
+    assert await house.held() == others
+    with pytest.raises(NotFound):
+        await house.engine.settle(*asked)
+    row = house.market.ledger.store.positions[reference]
+    assert (row.exit_price, row.exit_reason) == (Decimal(100), made["reason"])
+    await house.scans(3)
+    shown = {held["reference"] for held in house.engine._snapshot["positions"]}
+    assert reference not in shown
+    exits = [t for t in house.market.trades if t.position == reference]
+    assert [t.reference for t in exits] == [made["reference"]]
+    known = {report.reference for report in await house.market.exchange.reports()}
+    assert made["reference"] not in known
+    assert len(known) >= sent
+
+
+async def test_a_position_that_is_not_there_is_shown_and_locked_and_left_once_it_is_seen(
+    house, monkeypatch
+):
+    await house.engine.start()
+    await house.until_held()
+    held = {symbol for symbol, *_ in await house.held()}
+
+    async def none():
+        return []
+
+    monkeypatch.setattr(house.market.exchange, "positions", none)
+    house.market.broker.fail("place", NotHeld, times=10_000)
+    await house.engine.kill("drill", "a test")
+    await house.scans(30)
+    failed = [t for t in house.market.trades if t.leg is Leg.EXIT]
+    assert {t.status for t in failed} == {TradeStatus.FAILED}
+    assert len(held) <= len(failed) <= 5 * len(held)  # of thirty scans
+    for symbol in held:
+        assert any(f"{symbol}: " in told for told in house.status["degraded"])
+        assert "by the ledger it should be" in (await house.market.view()).locks[symbol]
+
+    monkeypatch.undo()
+    house.market.broker._faults.clear()
+    await house.scans(6)
+    assert await house.held() == []
+    assert house.status["degraded"] == []

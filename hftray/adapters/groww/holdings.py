@@ -5,7 +5,7 @@ from hftray.adapters.groww.governor import Urgency
 from hftray.adapters.groww.listed import Listed
 from hftray.adapters.groww.order_calls import OrderCalls
 from hftray.adapters.groww.rows import MIS
-from hftray.core.errors import OrderRejected, RetryError
+from hftray.core.errors import NotHeld, RetryError
 from hftray.core.orders import BrokerPosition, Order
 
 log = observe.logger("groww.broker")
@@ -22,7 +22,7 @@ class Holdings:
         self._left_out: set[str] = set()
 
     async def require(self, order: Order) -> None:
-        """OrderRejected for an exit of more shares than the account holds on that side.
+        """NotHeld for an exit of more shares than the account holds on that side.
 
         Closed by hand or by Groww, a position is not there any more, and its exit would open one
         the other way. Where Groww does not tell in time the exit goes out: it must not fail because
@@ -37,7 +37,7 @@ class Holdings:
         if shares >= order.quantity:
             return
         told = "none" if shares == 0 else f"{shares}, not {order.quantity},"
-        raise OrderRejected(
+        raise NotHeld(
             f"{order.reference}: the broker holds {told} of {order.symbol}: it was closed "
             "elsewhere; compare the account and settle by hand"
         )
