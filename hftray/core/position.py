@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from hftray.core.errors import IllegalTransition
+from hftray.core.money import ZERO
 from hftray.core.orders import Side
 from hftray.core.values import changed
 
@@ -91,7 +92,7 @@ class Position:
     def gross_pnl(self, price: Decimal, quantity: int | None = None) -> Decimal:
         """Rupees gained if `quantity` shares (default all) left at `price`, before charges."""
         shares = self.quantity if quantity is None else quantity
-        return (price - self.entry_price) * shares * self.side.sign
+        return (price - self.entry_price) * shares * self.side.sign + ZERO  # never -0.00
 
     def improved_by(self, price: float) -> "Position":
         """The position after seeing `price`: its best price can only get better."""

@@ -124,7 +124,7 @@ def settled_intent(
 
 def gross_result(left: Decimal, entered: Decimal, side: Side) -> Decimal:
     """Rupees gained by shares entered on that side at one value and left at another."""
-    return (paisa(left) - entered) * side.sign
+    return (paisa(left) - entered) * side.sign + ZERO  # nothing lost on a sale is 0.00, not -0.00
 
 
 def entry_of(held: Position, run: RunInfo, exchange: str, schedule: ChargeSchedule) -> TradeRecord:

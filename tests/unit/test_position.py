@@ -8,6 +8,7 @@ from engine_world import DAY, D, at
 from hftray.core.errors import IllegalTransition
 from hftray.core.orders import Side
 from hftray.core.position import Phase, Position, Trigger, next_phase
+from hftray.core.risk_records import gross_result
 
 LEGAL = {
     (Phase.FLAT, Trigger.ENTRY_INTENDED): Phase.ENTERING,
@@ -62,3 +63,10 @@ def test_a_range_improves_as_its_ends_do(side, low, high):
     held = Position("E1", "INFY", side, 20, D(1000), at(0), DAY, D(900), D(1200), 100.0)
     assert held.improved_within(low, high) == held.improved_by(high).improved_by(low)
     assert held.best_price == 100.0
+
+
+@pytest.mark.parametrize("side", list(Side))
+def test_what_leaves_where_it_entered_gained_zero_without_a_sign(side):
+    position = Position("E1", "INFY", side, 20, D(1000), at(0), DAY, D(900), D(1200), 1000.0)
+    gains = position.gross_pnl(D("1000.00")), gross_result(D("20000.00"), D(20000), side)
+    assert [str(gain) for gain in gains] == ["0.00", "0.00"]
