@@ -216,6 +216,9 @@ async def test_another_order_under_our_reference_is_not_taken_for_ours(world, ch
     with pytest.raises(OrderRejected, match=f"{BUY.reference} names another order"):
         await world.broker.place(BUY)
     assert len(world.groww.world.book_rows()) == 1
+    world.groww.faults.clear()
+    [foreign] = await world.broker.reports()  # so nobody withdraws it
+    assert foreign.reference.startswith("groww:")
 
 
 async def test_the_parts_of_an_order_are_known_as_its_own_again():

@@ -43,12 +43,20 @@ class OrderReader:
         self._loading = asyncio.Lock()
         self._depth = 1  # pages until every working order was seen, the last time
         self._odd: set[str] = set()  # what was logged once
+        self._not_ours: set[str] = set()  # references of ours that somebody else has used
 
     def expect(self, reference: str, symbol: str, asked: int, note: str) -> TrackedOrder:
         """Follow an order that is about to be sent."""
         order = TrackedOrder(reference, symbol, self._freeze.get(symbol), asked, note)
         self.orders[reference] = order
         return order
+
+    def disown(self, reference: str) -> None:
+        """What has this reference at Groww is somebody else's, whatever it looks like."""
+        self._not_ours.add(reference)
+        order = self.orders.pop(reference, None)
+        if order is not None:
+            self.foreign |= {part.row.order_id: part.row for part in order.parts.values()}
 
     async def load(self, urgency: Urgency) -> None:
         """Read the day's list, unless it was read before. RetryError."""
@@ -114,7 +122,7 @@ class OrderReader:
         if own is None and row.product != MIS:
             self._once(f"orders of product {row.product} are not looked at")
             return
-        if own is None:
+        if own is None or own[0] in self._not_ours:
             self.foreign[row.order_id] = row
             return
         reference, number = own

@@ -66,6 +66,7 @@ class OrderSender:
             quantity = wanted[number] if number < len(wanted) else 0
             found = (row.exchange, row.trading_symbol, row.side, row.quantity)
             if found != (*listing, order.side, quantity):
+                self._reader.disown(order.reference)
                 raise OrderRejected(
                     f"{order.reference} names another order at Groww, {row.order_id}: {row.side} "
                     f"{row.quantity} {row.trading_symbol} on {row.exchange}, not {order.side} "
@@ -96,7 +97,7 @@ class OrderSender:
         except (RejectError, RetryError, StopError) as error:
             certain = True
             if not tracked.parts:
-                del self._reader.orders[reference]
+                self._reader.orders.pop(reference, None)
                 raise
             tracked.note = f"the rest was not sent: {error}"
             log.warning("order sent in part", reference=reference, reason=str(error))
@@ -131,6 +132,7 @@ class OrderSender:
             raise UnknownOutcome(f"{order.reference}: {lost}; no trace of it yet") from lost
         found = (row.exchange, row.trading_symbol, row.side, row.quantity)
         if found != (*listing, order.side, quantity):
+            self._reader.disown(order.reference)
             raise OrderRejected(f"{order.reference} names another order at Groww: {row.order_id}")
         return row
 
