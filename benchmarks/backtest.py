@@ -4,9 +4,12 @@ The whole ensemble with ATR stop, target, trailing stop and charges, on 18,750 a
 five-minute candles: RELIANCE's own where they lie beside the checkout (the long run repeats them
 with later dates), a random walk otherwise. Every engine runs on the same core, in the same run.
 
-- `first` is what a person waits for: a new process, imports, data from a file, the first outcome.
-- The rest is the best of the rounds in one process, the way a sweep runs, in processor time, so
-  that a busy machine counts for nobody.
+- `first` is what a person waits for: a new process, imports, data from a file, the first outcome
+  with its records, played without compiling anything, as a single backtest is.
+- The rest is the best of the rounds in one process, compiled, the way a sweep runs, in processor
+  time, so that a busy machine counts for nobody. Each round gets a history of which nothing is
+  known yet. Trades come as numbers, as vectorbt's do; `and records` also makes the rows of them
+  that reports read.
 - `TA-Lib` is the floor: the indicators' plain calls on the columns, nothing done with them.
 - The peers get ready-made signals and do less (see `backtest_peers.py`);
   each hands out its trades and its equity, as hftray does. They are installed into an
@@ -113,8 +116,8 @@ def unplayed(candles: Candles) -> tuple[SymbolHistory, RiskBook]:
     return history, book_of(history)
 
 
-def play_once(history: SymbolHistory, book: RiskBook) -> Outcome:
-    return play([history], ROSTER, rules=RULES, book=book, slippage_bps=2.0)
+def play_once(history: SymbolHistory, book: RiskBook, *, compiled: bool = True) -> Outcome:
+    return play([history], ROSTER, rules=RULES, book=book, slippage_bps=2.0, compiled=compiled)
 
 
 def bare(candles: Candles) -> None:
@@ -166,7 +169,7 @@ def cold(path: Path) -> None:
     with np.load(path) as file:
         candles = Candles(*(file[name] for name in ("time", "day", *COLUMNS)))
     history = history_of(candles)
-    print(len(play_once(history, book_of(history)).trips))
+    print(len(play_once(history, book_of(history), compiled=False).trips))
 
 
 def cold_start(path: Path, rounds: int = 3) -> float:
@@ -207,10 +210,12 @@ def measure(count: int, rounds: int, python: Path | None) -> None:
     floor = best_of(bare, rounds, lambda: candles)
     rows["TA-Lib, bare calls"] = (floor, None, None)
     steady = best_of(lambda made: play_once(*made), rounds, lambda: unplayed(candles))
+    read = best_of(lambda made: play_once(*made).trips, rounds, lambda: unplayed(candles))
     with tempfile.TemporaryDirectory(prefix="hftray-bench-") as folder:
         path = Path(folder) / "candles.npz"
         save(path, candles)
-        rows["hftray"] = (steady, cold_start(path), len(outcome.trips))
+        rows["hftray"] = (steady, cold_start(path), outcome.count)
+        rows["hftray and records"] = (read, None, len(outcome.trips))
         if python is not None:
             for name, row in peers(python, path, max(3, rounds // 3)).items():
                 rows[name] = (row["steady"], row["first"], int(row["trades"]))

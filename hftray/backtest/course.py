@@ -48,13 +48,13 @@ def exact_atr(track: Track, rules: TradingRules, row: int) -> float | None:
 
 def _course(track: Track, rules: TradingRules, charges: ChargeSchedule) -> Course | None:
     candles, ends, line = track.reel.candles, track.reel.ends, track.line
-    played, signals = track.history.candles.rows(line.rows), rules.signals
+    played, signals = track.history.candles.rows(_run(line.rows)), rules.signals
     tables = _tables(track, charges)
     if tables is None:
         return None
     atr = indicators.atr(candles, signals.atr_period)
     radius = drift(indicators.atr, (signals.atr_period,), candles, signals.candle_buffer, atr)
-    newest = ends - 1
+    newest = _run(ends - 1)
     hours = list(line.days.values())
     return Course(
         open=played.open, high=played.high, low=played.low, close=played.close,
@@ -67,6 +67,15 @@ def _course(track: Track, rules: TradingRules, charges: ChargeSchedule) -> Cours
         usual=np.array([day not in track.reel.doubted for day in line.days], dtype=np.bool_),
         table=tables[0], rates=tables[1],
     )  # fmt: skip
+
+
+def _run(places: Ints) -> slice | Ints:
+    """A slice where the places follow one another: it copies nothing."""
+    count = len(places)
+    if count and places.item(-1) - places.item(0) + 1 != count:
+        return places
+    first = places.item(0) if count else 0
+    return slice(first, first + count)
 
 
 def _paise(prices: Floats) -> Ints:

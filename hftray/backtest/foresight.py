@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -184,14 +184,23 @@ class Foresight:
             known = self._known[place] = self._count(place)
         return known
 
+    def side_at(self, place: int) -> int:
+        """The side decided for on the candle at `possible[place]`: +1, -1, or 0 for none."""
+        return self._ensemble.side(self._votes_at(place))
+
     def _count(self, place: int) -> Vote:
-        row = self.possible.item(place)
-        buffer = self._candles.rows(slice(max(0, row + 1 - self._window), row + 1))
-        votes = [
-            self._settled(number, row, buffer) if vote is None else vote
-            for number, vote in enumerate(self._votes[place])
-        ]
-        return self._ensemble.count(votes)
+        return self._ensemble.count(self._votes_at(place))
+
+    def _votes_at(self, place: int) -> Sequence[int]:
+        votes = self._votes[place]
+        if None in votes:
+            row = self.possible.item(place)
+            buffer = self._candles.rows(slice(max(0, row + 1 - self._window), row + 1))
+            votes = self._votes[place] = tuple(
+                self._settled(number, row, buffer) if vote is None else vote
+                for number, vote in enumerate(votes)
+            )
+        return cast(tuple[int, ...], votes)
 
     def _settled(self, number: int, row: int, buffer: Candles) -> int:
         vote = self._ensemble.voters[number].strategy.vote(buffer)

@@ -27,8 +27,6 @@ from hftray.core.rules import TradingRules
 from hftray.core.session import TradingSession
 from hftray.strategies.ensemble import Ensemble
 
-_SIDES = {Decision.BUY: 1, Decision.SELL: -1, Decision.HOLD: 0}
-
 
 class _Quiet(SymbolEngine):
     """An engine that leaves out signals which decide nothing: a backtest has no use for them."""
@@ -173,7 +171,7 @@ class Lane:
 
     def side_at(self, place: int) -> int:
         """The side it decides for: +1, -1, or 0 for none."""
-        return _SIDES[self.vote_at(place).decision]
+        return self._foresight.side_at(place)
 
     def sides(self) -> Ints:
         """The sides at all `chances`, UNSURE where votes must be counted first."""

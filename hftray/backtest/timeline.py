@@ -22,6 +22,9 @@ NEVER = 1 << 62
 """A moment after all others."""
 
 
+_EPOCH = datetime.fromtimestamp(0, IST)  # moments of one zone differ in a quick way
+
+
 @dataclass(slots=True)
 class Hours:
     """One symbol's session with its times as epoch seconds, and its candles' rows.
@@ -40,13 +43,13 @@ class Hours:
     @classmethod
     def of(cls, session: TradingSession) -> "Hours":
         """The hours of a session, its rows not known yet."""
-        return cls(
-            session,
-            opens=ceil(session.opens.timestamp()),
-            closes=floor(session.closes.timestamp()),
-            entry_until=ceil(session.entry_until.timestamp()),
-            square_off_at=ceil(session.square_off_at.timestamp()),
-        )
+        opens, closes, until, square_off = (
+            (moment - _EPOCH).total_seconds()
+            for moment in (
+                session.opens, session.closes, session.entry_until, session.square_off_at
+            )
+        )  # fmt: skip
+        return cls(session, ceil(opens), floor(closes), ceil(until), ceil(square_off))
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 from hftray.backtest import kernel
 from hftray.backtest.compiling import compiled
 from hftray.backtest.course import course_of, exact_atr, terms_of
+from hftray.backtest.foresight import UNSURE
 from hftray.backtest.lane import Lane
 from hftray.backtest.outcome import RoundTrip
 from hftray.backtest.records import Records, Way
@@ -23,6 +24,7 @@ from hftray.core.exits import LEVELS, ExitReason
 from hftray.core.risk import RiskBook
 from hftray.core.rules import TradingRules
 
+_MOST_AHEAD = 64  # votes settled at once
 _PLACE = {name: place for place, name in enumerate(kernel.COLUMNS)}
 _REASONS = (*LEVELS, ExitReason.SQUARE_OFF)
 
@@ -60,8 +62,7 @@ class WholeDays:
         trips = np.empty((len(rows), len(_PLACE)), dtype=np.int64)
         best, equity = np.empty(len(rows)), np.empty(len(self._clocks), dtype=np.int64)
         play_days = compiled(kernel.play_days)
-        until = first
-        count = 0
+        until, count, ahead = first, 0, 1
         while True:
             before = until
             until, why, place, count = play_days(
@@ -70,7 +71,8 @@ class WholeDays:
             if until > before:
                 capital = equity.item(until - 1)
             if why == kernel.VOTE:
-                self._settle_vote(place)
+                self._settle_votes(place, ahead)
+                ahead = min(2 * ahead, _MOST_AHEAD)
             elif why == kernel.ATR:
                 self._settle_atr(course, place)
             else:
@@ -81,8 +83,11 @@ class WholeDays:
         batch = TripBatch(self._lane, self._rules, self._book, trips[:count].copy(), best)
         return Stretch(until, batch, curve)
 
-    def _settle_vote(self, chance: int) -> None:
-        self._sides[chance] = self._lane.side_at(self._chances[1].item(chance))
+    def _settle_votes(self, chance: int, ahead: int) -> None:
+        """Be sure of this chance, and of the next unsure ones: they will be asked for, mostly."""
+        unsure = chance + np.flatnonzero(self._sides[chance:] == UNSURE)[:ahead]
+        for place in unsure.tolist():
+            self._sides[place] = self._lane.side_at(self._chances[1].item(place))
 
     def _settle_atr(self, course: kernel.Course, chance: int) -> None:
         row = self._chances[0].item(chance)

@@ -151,13 +151,15 @@ def _stochastic(
 
 
 def _vwap(candles: Candles, window: int, _: Any) -> Radius:
-    """Exact while the session's first candle is in the buffer."""
+    """The same sums while the session's first candle is in the buffer, added by other code."""
     starts = np.flatnonzero(np.diff(candles.day, prepend=-1))
     lengths = np.diff(starts, append=len(candles))
-    if int(lengths.max()) < window:
-        return 0.0
+    longest = int(lengths.max())
+    rounding = 4 * longest * _EPSILON * float(candles.high.max())
+    if longest < window:
+        return rounding
     age = np.arange(len(candles)) - np.repeat(starts, lengths)
-    return np.where(age < window - 1, 0.0, UNKNOWN)
+    return np.where(age < window - 1, rounding, UNKNOWN)
 
 
 def _atr(candles: Candles, window: int, _: Any, period: int = 14) -> Radius:

@@ -9,9 +9,9 @@ values alone `slice(-n, None)` spares the rest.
 """
 
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hftray.core import talib
 from hftray.core.candles import Candles, Floats
@@ -103,12 +103,27 @@ def vwap(candles: Candles) -> Floats:
 
     NaN until the session has traded a share.
     """
-    values = np.full(len(candles), np.nan)
-    starts = np.flatnonzero(np.diff(candles.day, prepend=-1)).tolist()
-    for start, end in pairwise([*starts, len(candles)]):
-        session = slice(start, end)
-        values[session] = _anchored_vwap(candles, session)
-    return values
+    if not len(candles):
+        return np.empty(0)
+    starts = np.flatnonzero(np.diff(candles.day, prepend=-1))
+    lengths = np.diff(starts, append=len(candles))
+    # One row a session, filled up with zeros, so that all are summed at once.
+    inside = np.arange(lengths.max()) < lengths[:, np.newaxis]
+    typical = (candles.high + candles.low + candles.close) / 3.0
+    traded = _sums(typical * candles.volume, inside)
+    with np.errstate(invalid="ignore"):  # nothing traded yet
+        means: Floats = traded / _sums(candles.volume, inside)
+    return means
+
+
+def _sums(values: Floats, inside: NDArray[np.bool_]) -> Floats:
+    """Running sums of values that lie `inside`, anew in each of its rows."""
+    if inside.size == values.size:
+        return np.cumsum(values.reshape(inside.shape), axis=1).ravel()
+    rows = np.zeros(inside.shape)
+    rows[inside] = values
+    sums: Floats = np.cumsum(rows, axis=1)[inside]
+    return sums
 
 
 def vwap_of_session(candles: Candles) -> Floats:

@@ -25,6 +25,23 @@ Truth = Any
 Pair = tuple[Value, Value]
 """A value on the candle before, and now."""
 
+
+class Columns(tuple[Value, Value]):
+    """The pair of a whole column: all but its last value, all but its first.
+
+    What is asked of both, `crosses_above` and its like ask of the `whole` column once.
+    """
+
+    whole: Value
+
+    @classmethod
+    def of(cls, column: Value, before: Value, now: Value) -> "Columns":
+        """The pair `before` and `now` of this column."""
+        pair = cls((before, now))
+        pair.whole = column
+        return pair
+
+
 TIE = 1e-9
 """Two values whose relative difference is not above this are equal."""
 
@@ -44,6 +61,11 @@ def crosses_above(a: Pair, b: Pair) -> Truth:
     b_before, b_now = b
     if isinstance(a_now, float) and isinstance(b_now, float) and not a_now > b_now:
         return False
+    if isinstance(a, Columns) or isinstance(b, Columns):
+        whole, other = _whole(a), _whole(b)
+        if whole is not None and other is not None:
+            size, over = abs(whole) + abs(other), above(whole, other)
+            return ~over[:-1] & _finite(size)[:-1] & over[1:]
     size = abs(a_before) + abs(b_before)
     was_not = a_before - b_before <= _HALF_TIE * size
     if was_not is False:
@@ -58,18 +80,20 @@ def crosses_below(a: Pair, b: Pair) -> Truth:
 
 def crosses(a: Pair, b: Pair) -> tuple[Truth, Truth]:
     """`crosses_above` and `crosses_below`; over columns for little more than one of them."""
-    a_before, a_now = a
-    b_before, b_now = b
-    if isinstance(a_now, float):
+    if not (isinstance(a, Columns) and isinstance(b, Columns)):
         return crosses_above(a, b), crosses_below(a, b)
-    before, now = a_before - b_before, a_now - b_now
-    size = abs(a_before) + abs(b_before)
-    slack, slack_now = _HALF_TIE * size, _HALF_TIE * (abs(a_now) + abs(b_now))
-    finite = _finite(size)
-    return (
-        (before <= slack) & finite & (now > slack_now),
-        (before >= -slack) & finite & (now < -slack_now),
-    )
+    apart, size = a.whole - b.whole, abs(a.whole) + abs(b.whole)
+    slack = _HALF_TIE * size
+    finite, over, under = _finite(size)[:-1], apart > slack, apart < -slack
+    return ~over[:-1] & finite & over[1:], ~under[:-1] & finite & under[1:]
+
+
+def _whole(pair: Pair) -> Value | None:
+    """What both values are of: a column, or a number that does not change."""
+    if isinstance(pair, Columns):
+        return pair.whole
+    before, now = pair
+    return now if isinstance(now, float) and before == now else None
 
 
 def _finite(size: Value) -> Truth:

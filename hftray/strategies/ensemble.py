@@ -108,11 +108,19 @@ class Ensemble:
 
     def count(self, votes: Sequence[int]) -> Vote:
         """What these votes decide, one for each voter in their order."""
+        return self._counted(dict(zip(self._silence, votes, strict=True)), self._total(votes))
+
+    def side(self, votes: Sequence[int]) -> int:
+        """The side that these votes decide for: +1 is BUY, -1 SELL, 0 HOLD."""
+        score = self._total(votes) / self._total_weight
+        return (score > self._beyond) - (score < -self._beyond)
+
+    def _total(self, votes: Sequence[int]) -> float:
         total = 0.0
         for voter, vote in zip(self.voters, votes, strict=True):
             if vote:
                 total += voter.weight * vote
-        return self._counted(dict(zip(self._silence, votes, strict=True)), total)
+        return total
 
     @property
     def quorum(self) -> float:

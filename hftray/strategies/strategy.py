@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hftray.core.candles import Candles
 from hftray.core.drift import UNKNOWN, Radius, drift
-from hftray.strategies.comparison import Pair, Truth
+from hftray.strategies.comparison import Columns, Pair, Truth
 from hftray.strategies.rough import Rough
 
 Votes = NDArray[np.int8]
@@ -84,16 +84,24 @@ DAY = Input(attrgetter("day"))
 P = TypeVar("P", bound=Parameters)
 
 
-def _rough(column: Column, radius: Radius, doubts: NDArray[np.bool_], window: int) -> Pair:
-    """A column on the candle before, and now.
+def _rough(
+    column: Column,
+    radius: Radius,
+    window: int,
+    doubts: NDArray[np.bool_],
+    either: NDArray[np.bool_],
+) -> Columns:
+    """A column as a pair, with `doubts` of the pair and `either` of the whole column.
 
     A buffer that still holds all there is warms up as the whole history does, so what is NaN there
     is NaN in it; of an input that nothing is known of, that is not known either.
     """
-    certain = 0 if isinstance(radius, float) and radius == UNKNOWN else window - 1
-    return (
-        Rough(column[:-1], _part(radius, slice(-1)), doubts, certain),
-        Rough(column[1:], _part(radius, slice(1, None)), doubts, certain),
+    certain = 0 if isinstance(radius, float) and radius == UNKNOWN else window
+    fewer = max(0, certain - 1)
+    return Columns.of(
+        Rough(column, radius, either, certain),
+        Rough(column[:-1], _part(radius, slice(-1)), doubts, fewer),
+        Rough(column[1:], _part(radius, slice(1, None)), doubts, fewer),
     )
 
 
@@ -156,8 +164,10 @@ class Strategy(ABC, Generic[P]):
         both are the vote. Nothing is sure of inputs that nothing is known of, nor of a rule that
         does more with its columns than compare, add and scale them.
         """
-        doubts = np.zeros(len(candles), dtype=np.bool_)
-        rough = [_rough(c, r, doubts[1:], window) for c, r in zip(columns, radii, strict=True)]
+        doubts, either = np.zeros((2, len(candles)), dtype=np.bool_)
+        rough = [
+            _rough(c, r, window, doubts[1:], either) for c, r in zip(columns, radii, strict=True)
+        ]
         votes = np.zeros(len(candles), dtype=np.int8)
         try:
             with np.errstate(invalid="ignore"):
@@ -165,6 +175,7 @@ class Strategy(ABC, Generic[P]):
             np.subtract(buys, sells, out=votes[1:], dtype=np.int8, casting="unsafe")
         except (AttributeError, TypeError):
             doubts[1:] = True
+        doubts[1:] |= either[1:] | either[:-1]
         if not doubts.any():
             return votes, votes
         return np.where(doubts, np.int8(-1), votes), np.where(doubts, np.int8(1), votes)
@@ -174,6 +185,6 @@ class Strategy(ABC, Generic[P]):
         votes = np.zeros(len(columns[0]), dtype=np.int8)
         if len(votes) > 1:
             with np.errstate(invalid="ignore"):  # infinity minus infinity: no vote
-                buys, sells = self.rule([(c[:-1], c[1:]) for c in columns])
+                buys, sells = self.rule([Columns.of(c, c[:-1], c[1:]) for c in columns])
             votes[1:] = buys.astype(np.int8) - sells.astype(np.int8)
         return votes
