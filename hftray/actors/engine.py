@@ -141,9 +141,8 @@ class EngineShell:
                 )
             why = f"{reason} (by {actor})"
             trade = await self._risk.settle_by_hand(symbol, missing, price, why)
-            self._loop.scanner.crew.recover.add(
-                symbol
-            )  # its actor believes that it still holds them
+            # Its actor believes that it still holds them.
+            self._loop.scanner.crew.recover.add(symbol)
             self._loop.reconciler.hurry()
         await self._publish()
         return {
