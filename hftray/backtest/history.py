@@ -40,6 +40,10 @@ class SymbolHistory:
                 f"the one before ({faulty.size} such)"
             )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without what was found, which whoever gets it can find as well."""
+        return type(self), (self.instrument, self.candles, self.start, self.sessions)
+
     @property
     def symbol(self) -> str:
         """The symbol traded."""

@@ -11,8 +11,6 @@ the played candles, a side is +1 for BUY and -1 for SELL.
 from math import floor
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from hftray.backtest.foresight import UNSURE
 from hftray.core.charges import order_charges
 from hftray.core.exits import level_touched
@@ -95,7 +93,9 @@ def play_days(
     after the `count` that are there, `best` is each position's best price, `equity` the capital
     after each day.
     """
-    place = np.searchsorted(rows, course.start[first])
+    place = 0
+    while place < len(rows) and rows[place] < course.start[first]:
+        place += 1
     for day in range(first, len(course.start)):
         why, place, after, capital = _play_day(
             course, terms, rows, sides, day, place, capital, trips, best, count

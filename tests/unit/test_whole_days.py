@@ -1,5 +1,6 @@
 """Days that are played whole: that they are, that nothing odd is, and how they are compiled."""
 
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +20,7 @@ from hftray.backtest.play import play
 from hftray.backtest.runner import free_of
 from hftray.backtest.sweep import metrics_of
 from hftray.core import money
+from hftray.core.candles import COLUMNS
 from hftray.core.charges import order_charges
 from hftray.core.market import Instrument
 from hftray.core.orders import Side
@@ -173,6 +175,20 @@ def test_charges_of_whole_numbers_are_those_of_the_percentages(turnover, sold, t
 
 
 # Compiling
+
+
+def test_columns_out_of_an_object_store_need_no_other_compiled_kernel():
+    """Those cannot be written to, which numba takes for another type."""
+    one = random_history("S", 3, WEATHERS[0], days=5, rules=HOURS)
+    play([one], ROSTER, rules=LIVELY, book=book_of([one], LIVELY, 100_000), slippage_bps=2.0,
+         compiled=True)  # fmt: skip
+    assert one.found
+    stored = pickle.loads(pickle.dumps(one))
+    assert not stored.found
+    for name in ("time", "day", *COLUMNS):
+        getattr(stored.candles, name).flags.writeable = False
+    same_outcome([stored], ROSTER, LIVELY)
+    assert len(compiling.compiled(kernel.play_days).signatures) == 1
 
 
 def test_compiled_functions_call_compiled_functions():
