@@ -5,6 +5,7 @@ A voter that reads the volume stands in for the strategies: 777 shares are a BUY
 
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from engine_world import DAY, INFY, D, at, bar, quiet_history, session
@@ -45,7 +46,9 @@ def _drawn():
     forget(set(known_kinds()) - before)
 
 
-@pytest.fixture(params=[reference, play], ids=["reference", "play"])
+@pytest.fixture(
+    params=[reference, play, partial(play, compiled=True)], ids=["reference", "play", "compiled"]
+)
 def way(request):
     return request.param
 

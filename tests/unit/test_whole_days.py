@@ -33,6 +33,14 @@ TIGHT = TradingRules(
     risk=RiskLimits(max_trades_per_symbol_day=2, max_daily_loss_percent=Decimal("0.5")),
     signals=SignalRules(threshold=0.15, candle_buffer=60),
 )
+BOLD = TradingRules(  # all that the capital backs, so that what a day won or lost shows in it
+    risk=RiskLimits(
+        risk_per_trade_percent=Decimal(50), max_symbol_exposure_percent=Decimal(300),
+        max_daily_loss_percent=Decimal(50),
+    ),
+    signals=SignalRules(threshold=0.1),
+)  # fmt: skip
+_VARIANTS = ((LIVELY, 100_000), (TIGHT, 3_000), (TIGHT, 100_000), (BOLD, 100_000))
 HOURS = SessionRules(no_entry_minutes=30, square_off_minutes=20)
 WEATHERS = [
     Weather(volatility=0.004),
@@ -75,7 +83,7 @@ def test_days_taken_whole_and_step_by_step_are_the_reference(watch):
     """Both kinds must have been there, and everything the kernel may ask for."""
     reasons, days, trips = set(), 0, 0
     for seed, weather in enumerate(WEATHERS):
-        for rules, capital in ((LIVELY, 100_000), (TIGHT, 3_000), (TIGHT, 100_000)):
+        for rules, capital in _VARIANTS:
             one = random_history("S", seed, weather, days=12, rules=HOURS)
             outcome = same_outcome([one], ROSTER, rules, capital=capital)
             reasons |= {trip.exit.reason for trip in outcome.trips}
