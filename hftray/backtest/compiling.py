@@ -34,7 +34,8 @@ def _bound(function: FunctionType, done: dict[FunctionType, Any]) -> FunctionTyp
 
     names: dict[str, Any] = {}
     # Nobody calls these from Python; without the way in they compile in two thirds of the time.
-    inner = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    inner = njit(**options)
     for name, called in _calls(function):
         if called not in done:
             done[called] = inner(_bound(called, done))

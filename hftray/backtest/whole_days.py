@@ -21,6 +21,7 @@ from hftray.backtest.records import Records, Way
 from hftray.backtest.timeline import Clock, Hours, when
 from hftray.core.candles import Floats, Ints
 from hftray.core.exits import LEVELS, ExitReason
+from hftray.core.money import ZERO
 from hftray.core.risk import RiskBook
 from hftray.core.rules import TradingRules
 
@@ -100,15 +101,16 @@ class WholeDays:
         """Let the book take the trips, the last day's as that day's; the equity after each day."""
         book, symbol, days = self._book, self._lane.engine.symbol, trips[:, _PLACE["day"]]
         pnl, earlier = trips[:, _PLACE["pnl"]], int(days.searchsorted(until - 1))
-        begin = int(days[0]) if len(days) else until
+        moved = np.flatnonzero(pnl)
+        begin = int(days[moved[0]]) if len(moved) else until
         before = [book.equity] * (begin - first)
         after = [_rupees(paise) for paise in equity[begin:until].tolist()]
         if earlier:
-            book.pass_trips(symbol, earlier, _rupees(int(pnl[:earlier].sum())))
+            book.pass_trips(symbol, earlier, _net(pnl[:earlier]))
         opens = when(self._clocks[until - 1].moments.item(0))
         book.open_day(opens.date(), opens)
         if earlier < len(days):
-            book.pass_trips(symbol, len(days) - earlier, _rupees(int(pnl[earlier:].sum())))
+            book.pass_trips(symbol, len(days) - earlier, _net(pnl[earlier:]))
         closes = [clock.closes for clock in self._clocks[first:until]]
         return list(zip(closes, before + after, strict=True))
 
@@ -160,6 +162,11 @@ class TripBatch:
         return self._records.trip(
             way, paid=_rupees(it["paid"]), charges=_rupees(it["charges"]), sequence=it["sequence"]
         )
+
+
+def _net(pnl: Ints) -> Decimal:
+    """The sum in rupees, written as one trip after the other would have it."""
+    return _rupees(int(pnl.sum())) if pnl.any() else ZERO
 
 
 def _rupees(paise: int) -> Decimal:
