@@ -63,7 +63,7 @@ class GrowwVenue:
             "exits.stop_loss_atr": 0.25,
             "exits.take_profit_atr": 0.3,
             # And guards that move often, so that moves meet faults too.
-            "exits.trailing_stop_percent": 0.15,
+            "exits.trailing_stop_percent": 0.03,
             "groww.guard_step_percent": 0,
             "session.no_entry_minutes": 35,
             "session.square_off_minutes": 30,
