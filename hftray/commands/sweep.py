@@ -16,7 +16,7 @@ from hftray.backtest.answer import asked, figures
 from hftray.backtest.assumptions import assumptions
 from hftray.backtest.order import ENSEMBLE, BacktestOrder, choose_rows
 from hftray.backtest.outcome import Outcome
-from hftray.backtest.players import Players
+from hftray.backtest.players import Player, Players
 from hftray.backtest.sweep import (
     HIGHER_IS_BETTER,
     Result,
@@ -212,6 +212,8 @@ def _results(options: Options, settings: Settings, plan: Plan) -> TrialFile:
 
 def _crew(options: Options, plan: Plan, *, rounds: int) -> AbstractContextManager[Players]:
     sets = plan.search(()).count * rounds
+    with _screen().status("getting ready (the first sweep on a machine compiles for ten seconds)"):
+        Player(plan.ground)(None, [{}])  # here, so that the workers find it compiled
     count = worker_count(options.workers, options.address, plan.ground, sets)
     return players(plan.ground, count, options.address)
 
