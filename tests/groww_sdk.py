@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-PYTHON = "HFTRAY_GROWW_SDK_PYTHON"
+PYTHON = "GROWW_SDK_PYTHON"
 _INSTALL_SECONDS = 600
 
 
@@ -17,7 +17,7 @@ _INSTALL_SECONDS = 600
 def groww_sdk(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of a Python that has growwapi; skipped with the reason where it cannot be had.
 
-    $HFTRAY_GROWW_SDK_PYTHON names one that exists already; otherwise a virtual environment is made
+    $GROWW_SDK_PYTHON names one that exists already; otherwise a virtual environment is made
     with `pip install growwapi`, once a test session.
     """
     if named := os.environ.get(PYTHON):
