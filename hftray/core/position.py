@@ -94,6 +94,13 @@ class Position:
         shares = self.quantity if quantity is None else quantity
         return (price - self.entry_price) * shares * self.side.sign + ZERO  # never -0.00
 
+    def parted(self, quantity: int) -> tuple["Position | None", "Position"]:
+        """What stays open when `quantity` shares leave, None for nothing, and those that leave."""
+        left = max(0, self.quantity - quantity)
+        if not left:
+            return None, self
+        return changed(self, quantity=left), changed(self, quantity=self.quantity - left)
+
     def improved_by(self, price: float) -> "Position":
         """The position after seeing `price`: its best price can only get better."""
         better = price > self.best_price if self.side is Side.BUY else price < self.best_price

@@ -9,10 +9,11 @@ then nothing new is granted). Money is Decimal rupees; no clock: moments come wi
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from hftray.core.charges import ChargeSchedule
-from hftray.core.errors import IllegalTransition, NotFound, NotRegistered, StaleEpoch
+from hftray.core.errors import IllegalTransition
+from hftray.core.hand_settlement import HandSettlement
 from hftray.core.ledger import (
     LedgerEvent,
     OrderIntended,
@@ -31,36 +32,20 @@ from hftray.core.orders import (
     Leg,
     OrderIntent,
     OrderReport,
-    OrderStatus,
     Side,
     TradeStatus,
 )
 from hftray.core.position import Position
 from hftray.core.recovery import order_of
-from hftray.core.risk_account import Account, Holding
+from hftray.core.risk_account import Account
 from hftray.core.risk_day import RiskDay
+from hftray.core.risk_epochs import Epochs
 from hftray.core.risk_limits import LimitCheck
-from hftray.core.risk_records import (
-    approved,
-    entry_of,
-    finished,
-    require_settleable,
-    settled_intent,
-)
+from hftray.core.risk_records import approved, finished, holding_of, require_settleable
 from hftray.core.risk_switch import RiskSwitch
+from hftray.core.risk_terms import EntryTerms, Terms
 from hftray.core.risk_view import RiskState, RiskView
 from hftray.core.rules import ExitRules, RiskLimits
-from hftray.core.sizing import entry_band, position_size
-from hftray.core.symbols import exchange_of
-from hftray.core.values import changed
-
-
-class Terms(NamedTuple):
-    """What an entry is granted: its shares, its limit, the most rupees a share may deploy."""
-
-    quantity: int
-    limit: Decimal
-    most: Decimal
 
 
 class RiskBook:
@@ -87,7 +72,6 @@ class RiskBook:
     ) -> None:
         self.run = run
         self.limits = limits
-        self._exits = exits
         self.charges = charges
         self._instruments = instruments
         self._account = Account(run.initial_capital)
@@ -95,8 +79,8 @@ class RiskBook:
         self._switch = RiskSwitch(run.run_id)
         self._locks: dict[str, str] = {}
         self._check = LimitCheck(limits, self._account, self._day, self._switch, self._locks)
-        self._epochs: dict[str, int] = {}
-        self._epoch_floor = epoch_floor
+        self._entry_terms = EntryTerms(self._check, exits, instruments)
+        self._epochs = Epochs(instruments, epoch_floor)
         self._max_intent_age = max_intent_age
         self._database = database
         self._market_time: datetime | None = None
@@ -169,10 +153,7 @@ class RiskBook:
 
     def register(self, symbol: str) -> int:
         """A new epoch for the symbol: from now on only calls that carry it pass. NotFound."""
-        if symbol not in self._instruments:
-            raise NotFound(f"{symbol} is not a symbol of this run")
-        self._epochs[symbol] = self._epochs.get(symbol, self._epoch_floor) + 1
-        return self._epochs[symbol]
+        return self._epochs.register(symbol)
 
     # Orders
 
@@ -181,7 +162,7 @@ class RiskBook:
 
         StaleEpoch when another incarnation of the symbol has registered since.
         """
-        self._require_epoch(intent.symbol, epoch)
+        self._epochs.require(intent.symbol, epoch)
         if intent.session_day != self._day.day:
             return Denial(f"session day {intent.session_day} is not open (it is {self._day.day})")
         if intent.leg is not Leg.ENTRY:
@@ -192,11 +173,12 @@ class RiskBook:
         refusal = self._check.entry_refusal(intent.symbol, intent.price) or self._lateness(intent)
         if refusal:
             return Denial(refusal)
-        terms = self._terms(intent.symbol, intent.side, intent.price, intent.atr)
+        terms = self._entry_terms.of(intent.symbol, intent.side, intent.price, intent.atr)
         if terms is None:
             return Denial("size: neither the risk nor the capital allowed carries one share")
-        reserved = terms.most * terms.quantity
-        return self._approve(intent, terms.quantity, limit_price=terms.limit, reserved=reserved)
+        return self._approve(
+            intent, terms.quantity, limit_price=terms.limit, reserved=terms.reserved
+        )
 
     def terms(self, symbol: str, side: Side, price: float, atr: float | None) -> Terms | None:
         """What an entry decided now at `price` would be granted, None for nothing.
@@ -205,7 +187,7 @@ class RiskBook:
         """
         if self._check.entry_refusal(symbol, price):
             return None
-        return self._terms(symbol, side, price, atr)
+        return self._entry_terms.of(symbol, side, price, atr)
 
     def pass_trips(self, symbol: str, count: int, net: Decimal) -> None:
         """Take round trips that are over already, which made `net` rupees together.
@@ -238,10 +220,10 @@ class RiskBook:
         """
         settled = self._day.settled.get(report.reference)
         if settled is not None:
-            self._require_epoch(settled.symbol, epoch)
+            self._epochs.require(settled.symbol, epoch)
             return settled
         pending = self._account.order(report.reference)
-        self._require_epoch(pending.symbol, epoch)
+        self._epochs.require(pending.symbol, epoch)
         held = self._account.holdings.get(pending.symbol)
         require_settleable(pending, report, held, after, closed)
         record = finished(pending, report, held, self.charges)
@@ -264,25 +246,14 @@ class RiskBook:
         day = self._day.day
         if day is None:
             raise IllegalTransition(f"{held.symbol}: no trading day was opened yet")
+        told = HandSettlement(held, quantity, price, why, now)
         epoch = self.register(held.symbol)
-        answer = self.reserve(settled_intent(held, quantity, price, why, now, day), epoch)
+        answer = self.reserve(told.intent(day), epoch)
         if isinstance(answer, Denial):
             raise IllegalTransition(f"{held.symbol}: {answer.reason}")
         pending = self.trade_record(answer)
-        report = OrderReport(
-            reference=pending.reference,
-            symbol=held.symbol,
-            status=OrderStatus.FILLED,
-            broker_order_id="",
-            quantity=quantity,
-            filled_quantity=quantity,
-            average_price=price,
-            time=now,
-        )
-        left = held.quantity - quantity
-        after = changed(held, quantity=left) if left else None
-        closed = changed(held, quantity=quantity)
-        trade = self.settle(report, epoch, after, closed)
+        after, closed = held.parted(quantity)
+        trade = self.settle(told.report(pending.reference), epoch, after, closed)
         return OrderIntended(pending), OrderSettled(trade, after, closed)
 
     # State
@@ -325,8 +296,7 @@ class RiskBook:
             "day": self._day.snapshot(),
             "switch": self._switch.snapshot(),
             "locks": dict(self._locks),
-            "epochs": dict(self._epochs),
-            "epoch_floor": self._epoch_floor,
+            "epochs": self._epochs.snapshot(),
             "market_time": self._market_time,
         }
 
@@ -337,8 +307,7 @@ class RiskBook:
         self._switch.restore(state["switch"])
         self._locks.clear()
         self._locks.update(state["locks"])
-        self._epochs = dict(state["epochs"])
-        self._epoch_floor = state["epoch_floor"]
+        self._epochs.restore(state["epochs"])
         self._market_time = state["market_time"]
         return self
 
@@ -358,50 +327,20 @@ class RiskBook:
         self._account.recover(
             state.realised_total,
             pending=(row for row in rows.values() if row.status is TradeStatus.PENDING),
-            holdings=(Holding(self._entry_row(p, rows), p.quantity) for p in state.positions),
+            holdings=(holding_of(p, rows, self.run, self.charges) for p in state.positions),
         )
         opening = state.opening_capital
         self._day.recover(
             state.session_day, self._account.capital if opening is None else opening, rows.values()
         )
 
-    def _entry_row(self, held: Position, rows: Mapping[str, TradeRecord]) -> TradeRecord:
-        if held.reference in rows:
-            return rows[held.reference]
-        return entry_of(held, self.run, exchange_of(held.symbol), self.charges)
-
     # Granting
-
-    def _require_epoch(self, symbol: str, epoch: int) -> None:
-        if symbol not in self._epochs:
-            raise NotRegistered(f"{symbol} has not registered since risk was started")
-        if epoch != self._epochs[symbol]:
-            raise StaleEpoch(f"{symbol}: epoch {epoch} is not the one registered last")
 
     def _lateness(self, intent: OrderIntent) -> str | None:
         known = self._market_time
         if known is None or known - intent.time <= self._max_intent_age:
             return None
         return f"too late: decided {known - intent.time} of market time ago"
-
-    def _terms(self, symbol: str, side: Side, price: float, atr: float | None) -> Terms | None:
-        limit, most = entry_band(
-            side,
-            price,
-            percent=self.limits.entry_band_percent,
-            tick=self._instruments[symbol].tick_size,
-        )
-        quantity = position_size(
-            capital=self._account.capital,
-            risk_percent=self.limits.risk_per_trade_percent,
-            atr=atr,
-            stop_multiple=self._exits.stop_loss_atr,
-            price=most,
-            fallback_stop_percent=self._exits.stop_loss_percent,
-            free=self._check.free,
-            max_exposure_percent=self.limits.max_symbol_exposure_percent,
-        )
-        return Terms(quantity, limit, most) if quantity else None
 
     def _approve(
         self,

@@ -1,12 +1,11 @@
 """The ledger's rows of risk: the PENDING row of an approved order, and the row it ends as."""
 
-from datetime import date, datetime
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
 from hftray.core.charges import ChargeSchedule
 from hftray.core.errors import IllegalTransition
-from hftray.core.exits import ExitReason
 from hftray.core.ledger import RunInfo, TradeRecord
 from hftray.core.market import Instrument
 from hftray.core.money import ZERO, paisa, rupees
@@ -21,6 +20,7 @@ from hftray.core.orders import (
 )
 from hftray.core.position import Position
 from hftray.core.risk_account import Holding
+from hftray.core.symbols import exchange_of
 from hftray.core.values import changed
 
 
@@ -104,34 +104,25 @@ def finished(
     return changed(pending, **changes, charges=charges)
 
 
-def settled_intent(
-    held: Position, quantity: int, price: Decimal, why: str, now: datetime, day: date
-) -> OrderIntent:
-    """The exit that a person says has happened: shares of a position left at a price, and why."""
-    return OrderIntent(
-        symbol=held.symbol,
-        leg=Leg.EXIT,
-        side=held.side.opposite,
-        price=float(price),
-        time=now,
-        reason=f"{ExitReason.SETTLED}: {why}",
-        session_day=day,
-        quantity=quantity,
-        strategy_id=held.strategy_id,
-        position=held.reference,
-    )
-
-
 def gross_result(left: Decimal, entered: Decimal, side: Side) -> Decimal:
     """Rupees gained by shares entered on that side at one value and left at another."""
     return (paisa(left) - entered) * side.sign + ZERO  # nothing lost on a sale is 0.00, not -0.00
 
 
-def entry_of(held: Position, run: RunInfo, exchange: str, schedule: ChargeSchedule) -> TradeRecord:
-    """The entry row of a position as if it had been for what is open, where the row is not known.
+def holding_of(
+    held: Position, rows: Mapping[str, TradeRecord], run: RunInfo, schedule: ChargeSchedule
+) -> Holding:
+    """The account's side of an open position, whose entry is looked for in the ledger's `rows`.
 
-    Exact when nothing of the position was closed before.
+    Where it is not there, its charges are computed as if it had been for what is open: exact when
+    nothing of the position was closed before.
     """
+    entry = rows.get(held.reference)
+    return Holding(_entry_of(held, run, schedule) if entry is None else entry, held.quantity)
+
+
+def _entry_of(held: Position, run: RunInfo, schedule: ChargeSchedule) -> TradeRecord:
+    exchange = exchange_of(held.symbol)
     charges = schedule.charges(
         held.side,
         quantity=held.quantity,

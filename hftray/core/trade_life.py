@@ -4,7 +4,6 @@ Intended, approved or denied, filled wholly, in part or not at all; the steps ar
 `core.position.LIFE`. Decisions are made elsewhere (`core.engine`).
 """
 
-from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -137,11 +136,10 @@ class TradeLife:
     def _closed_by(self, report: OrderReport, partly: Trigger, wholly: Trigger) -> list[Command]:
         held = self.position
         assert held is not None  # the callers looked
-        left = max(0, held.quantity - report.filled_quantity)
-        closed = replace(held, quantity=held.quantity - left) if left else held
-        self.position = replace(held, quantity=left) if left else None
-        self.phase = next_phase(self.phase, partly if left else wholly)
-        return [Settle(report, after=self.position, closed=closed)]
+        left, closed = held.parted(report.filled_quantity)
+        self.position = left
+        self.phase = next_phase(self.phase, wholly if left is None else partly)
+        return [Settle(report, after=left, closed=closed)]
 
     @property
     def _tick_size(self) -> Decimal:

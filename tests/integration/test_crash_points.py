@@ -11,7 +11,7 @@ from engine_world import BUY, SELL, D
 
 from hftray.actors import symbol
 from hftray.core.recovery import order_of
-from hftray.core.risk import RiskBook
+from hftray.core.risk_epochs import Epochs
 from hftray.testing import memory_ledger
 
 # A long that is filled in part and stopped out in parts, then a short that is flattened.
@@ -132,7 +132,7 @@ def test_no_await_point_of_a_guards_life_loses_or_doubles_anything(fate, guarded
 
 
 def forget_epochs(monkeypatch):
-    monkeypatch.setattr(RiskBook, "_require_epoch", lambda book, symbol, epoch: None)
+    monkeypatch.setattr(Epochs, "require", lambda epochs, symbol, epoch: None)
 
 
 def forget_terms(monkeypatch):
