@@ -5,7 +5,7 @@ what the ledger knows, and look up an order whose outcome is open. Whenever the 
 what risk made of a call it forgets what it believed and takes that path again before it acts.
 
 An order whose fate at the broker is unknown keeps the engine entering, exiting or guarded, which
-bars a second order; it is looked up by its reference, ever more rarely, until the broker can tell.
+bars a second order; `SymbolOrders` looks it up until the broker can tell.
 
 This process imports no pandas and no SQLAlchemy; keep it so.
 """
@@ -13,23 +13,14 @@ This process imports no pandas and no SQLAlchemy; keep it so.
 import asyncio
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from hftray import observe
 from hftray.actors.messages import Step, StepReport
+from hftray.actors.symbol_orders import SymbolOrders
 from hftray.core.engine import SymbolEngine
-from hftray.core.errors import (
-    BrokerUnavailable,
-    HftrayError,
-    NotFound,
-    NotHeld,
-    NotRegistered,
-    OrderRejected,
-    RejectError,
-    RetryError,
-    UnknownOutcome,
-)
+from hftray.core.errors import HftrayError, NotRegistered, RejectError
 from hftray.core.events import (
     AmendOrder,
     CancelOrder,
@@ -37,15 +28,14 @@ from hftray.core.events import (
     Event,
     FlattenRequested,
     HoldingTold,
-    NotAmended,
     SessionOpened,
     Settle,
     Signal,
 )
 from hftray.core.market import Instrument
-from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, OrderStatus
+from hftray.core.orders import Approval, Denial, Leg, OrderIntent
 from hftray.core.position import Phase
-from hftray.core.recovery import Search, intent_of, last_exit_at, order_of
+from hftray.core.recovery import intent_of, last_exit_at, order_of
 from hftray.core.rules import TradingRules
 from hftray.ports import Broker, RiskGate
 from hftray.strategies.ensemble import Ensemble
@@ -73,14 +63,12 @@ class SymbolShell:
         self._engine = SymbolEngine(instrument, rules, Ensemble([], rules.signals.threshold))
         self._threshold = rules.signals.threshold
         self._risk = risk
-        self._broker = broker
+        self._orders = SymbolOrders(instrument.symbol, broker, clock)
         self._epoch: int | None = None
         self._roster_version = -1
         self._roster_fault = ""
         self._warm = False
         self._unknown = False  # what risk has on record may differ from what is believed here
-        self._search: Search | None = None  # an order was sent, nobody knows what became of it
-        self._clock = clock
         self._wanted: OrderIntent | None = None  # an entry that waits for its turn at risk
         self._approved: Approval | None = None  # and one that waits for its turn at the broker
         self._signals: list[Signal] = []
@@ -106,11 +94,12 @@ class SymbolShell:
                 if self._epoch is None or self._unknown or step.recover:
                     await self._recover()
                 sent = self._engine.under_way
-                if step.look_up and sent is not None and self._search is None:
-                    self._search = Search(sent.reference, self._clock())
-                await self._look_up()
+                if step.look_up and sent is not None and self._orders.sought is None:
+                    self._orders.seek(sent.reference)
+                await self._take_in(await self._orders.look_up(sent))
                 await (self._proceed() if step.proceed else self._take(step))
-                trouble = f"outcome unknown: {self._search.reference}" if self._search else ""
+                sought = self._orders.sought
+                trouble = f"outcome unknown: {sought}" if sought else ""
             except HftrayError as error:
                 # Another incarnation registered, risk was restarted, or it and this shell
                 # disagree: what is believed here is worth nothing, so ask anew before acting.
@@ -160,32 +149,15 @@ class SymbolShell:
         self._epoch, state = await self._risk.register(self.symbol)
         position = next((p for p in state.positions if p.symbol == self.symbol), None)
         pending = next((t for t in state.pending if t.symbol == self.symbol), None)
-        self._search = self._wanted = self._approved = None
+        self._wanted = self._approved = None
+        self._orders.forget()
         exit_at = last_exit_at(state, self.symbol)
         if pending is None:
             self._engine.adopt(position, None, None, exit_at)
         else:
             self._engine.adopt(position, order_of(pending), intent_of(pending), exit_at)
-            self._search = Search(pending.reference, self._clock())
+            self._orders.seek(pending.reference)
         self._unknown = False
-
-    async def _look_up(self) -> None:
-        """Ask the broker what became of an order of unknown outcome."""
-        search, order = self._search, self._engine.under_way
-        if search is None or order is None or order.reference != search.reference:
-            self._search = None  # a report of the exchange told it
-            return
-        if not search.due(self._clock()):
-            return
-        try:
-            report = await self._broker.resolve(search.reference, self.symbol)
-        except (RetryError, UnknownOutcome) as error:
-            log.warning("look-up failed", symbol=self.symbol, reason=str(error))
-            return
-        if report is not None:
-            log.info("outcome found", symbol=self.symbol, reference=report.reference)
-            self._search = None
-            await self._carry_out(report)
 
     async def _proceed(self) -> None:
         """Let an entry take its next step, now that every symbol's exits have gone first.
@@ -197,19 +169,18 @@ class SymbolShell:
             self._approved = await self._approval(intent)
         elif self._approved is not None:
             approval, self._approved = self._approved, None
-            await self._send(approval)
+            await self._take_in(await self._orders.place(approval.order))
 
     async def _take(self, step: Step) -> None:
         if self._wanted is not None:
             self._wanted = None
             await self._carry_out(Denial(TOO_LATE))
         if self._approved is not None:
-            self._lose_sight(self._approved.order.reference, TOO_LATE)
+            self._orders.lose_sight(self._approved.order.reference, TOO_LATE)
             self._approved = None
         if step.session is not None and step.session != self._engine.session:
             await self._carry_out(SessionOpened(step.session))
-        for report in step.reports:
-            await self._carry_out(report)
+        await self._take_in(step.reports)
         if step.holding is not None:
             await self._carry_out(HoldingTold(step.holding))
         if step.flatten is None:
@@ -235,16 +206,20 @@ class SymbolShell:
                 case OrderIntent():
                     await self._order(command)
                 case CancelOrder():
-                    await self._cancel(command.reference)
+                    await self._take_in(await self._orders.cancel(command.reference))
                 case AmendOrder():
-                    await self._amend(command)
+                    await self._take_in(await self._orders.amend(command))
                 case Settle():
                     await self._settle(command)
+
+    async def _take_in(self, events: Iterable[Event]) -> None:
+        for event in events:
+            await self._carry_out(event)
 
     async def _order(self, intent: OrderIntent) -> None:
         approval = await self._approval(intent)
         if approval is not None:
-            await self._send(approval)
+            await self._take_in(await self._orders.place(approval.order))
 
     async def _approval(self, intent: OrderIntent) -> Approval | None:
         answer = await self._reserve(intent)
@@ -254,50 +229,6 @@ class SymbolShell:
             return None
         self._note(intent, f"entry {intent.side} {answer.order.quantity}")
         return answer
-
-    async def _send(self, approval: Approval) -> None:
-        order = approval.order
-        try:
-            report = await self._broker.place(order)
-        except UnknownOutcome as error:
-            self._lose_sight(order.reference, str(error))
-        except (OrderRejected, BrokerUnavailable) as error:
-            why = str(error)
-            log.warning("order refused", symbol=self.symbol, reference=order.reference, why=why)
-            await self._carry_out(_refused(approval, why))
-            if isinstance(error, NotHeld):
-                await self._carry_out(HoldingTold(why, refused=True))
-        else:
-            await self._carry_out(report)
-
-    async def _cancel(self, reference: str) -> None:
-        if self._search is not None:
-            return  # whether there is anything to withdraw comes out first
-        try:
-            report = await self._broker.cancel(reference)
-        except (RetryError, UnknownOutcome, NotFound) as error:
-            self._lose_sight(reference, str(error))
-        else:
-            await self._carry_out(report)
-
-    async def _amend(self, command: AmendOrder) -> None:
-        if self._search is not None:
-            return  # whether there is anything to move comes out first
-        try:
-            report = await self._broker.amend(
-                command.reference, trigger=command.trigger, limit_price=command.limit_price
-            )
-        except (OrderRejected, BrokerUnavailable) as error:
-            log.warning("guard not moved", symbol=self.symbol, reason=str(error))
-            await self._carry_out(NotAmended(command.reference, str(error)))
-        except (RetryError, UnknownOutcome, NotFound) as error:
-            self._lose_sight(command.reference, str(error))
-        else:
-            await self._carry_out(report)
-
-    def _lose_sight(self, reference: str, why: str) -> None:
-        log.warning("outcome unknown", symbol=self.symbol, reference=reference, reason=why)
-        self._search = Search(reference, self._clock())
 
     async def _reserve(self, intent: OrderIntent) -> Approval | Denial:
         assert self._epoch is not None
@@ -342,16 +273,3 @@ class SymbolShell:
             guard=None if engine.guard is None else engine.guard.order,
             absent=engine.absence_fault,
         )
-
-
-def _refused(approval: Approval, reason: str) -> OrderReport:
-    order = approval.order
-    return OrderReport(
-        reference=order.reference,
-        symbol=order.symbol,
-        status=OrderStatus.REJECTED,
-        broker_order_id="",
-        quantity=order.quantity,
-        time=order.time,
-        reason=reason,
-    )

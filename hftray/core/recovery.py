@@ -5,8 +5,6 @@ from datetime import datetime
 from hftray.core.ledger import RunState, TradeRecord
 from hftray.core.orders import Leg, Order, OrderIntent
 
-FIRST_LOOK, LONGEST_WAIT = 0.1, 5.0  # seconds between looks for an order of unknown outcome
-
 
 def order_of(trade: TradeRecord) -> Order:
     """The order a PENDING row stands for."""
@@ -57,18 +55,3 @@ def last_exit_at(state: RunState, symbol: str) -> datetime | None:
     decided = [row.candle_time for row in exits if row.candle_time is not None]
     filled = [row.timestamp for row in exits if row.guards and row.quantity]
     return max(decided + filled, default=None)
-
-
-class Search:
-    """The look-ups of one order whose outcome is unknown, ever further apart."""
-
-    def __init__(self, reference: str, now: float) -> None:
-        self.reference = reference
-        self._due, self._wait = now, FIRST_LOOK
-
-    def due(self, now: float) -> bool:
-        """Whether to ask the broker now; if so the next time is set."""
-        if now < self._due:
-            return False
-        self._due, self._wait = now + self._wait, min(2 * self._wait, LONGEST_WAIT)
-        return True
