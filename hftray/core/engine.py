@@ -29,8 +29,9 @@ from hftray.core.events import (
 from hftray.core.exits import ExitReason, exit_at_price, exit_in_candle
 from hftray.core.feed_guard import FeedGuard
 from hftray.core.guard import GuardedLife
+from hftray.core.intents import entry_intent, exit_intent
 from hftray.core.market import Candle, Instrument, Tick
-from hftray.core.orders import Approval, Denial, Leg, OrderIntent, OrderReport, Side
+from hftray.core.orders import Approval, Denial, OrderIntent, OrderReport
 from hftray.core.position import Phase, Position, Trigger, next_phase
 from hftray.core.rules import TradingRules
 from hftray.core.session import TradingSession
@@ -248,19 +249,14 @@ class SymbolEngine(GuardedLife):
     def _entry(self, vote: Vote, price: float, now: datetime, candle_time: datetime) -> OrderIntent:
         assert self.session is not None  # checked by entry_obstacle
         self.phase = next_phase(self.phase, Trigger.ENTRY_INTENDED)
-        self.intent = OrderIntent(
-            symbol=self.symbol,
-            leg=Leg.ENTRY,
-            side=Side(vote.decision.value),
+        self.intent = entry_intent(
+            self.symbol,
+            vote,
             price=price,
             time=now,
-            reason="signal",
-            session_day=self.session.day,
+            day=self.session.day,
             atr=self.atr(),
             candle_time=candle_time,
-            score=vote.score,
-            votes=vote.votes,
-            strategy_id=vote.strategy_id,
         )
         return self.intent
 
@@ -296,19 +292,14 @@ class SymbolEngine(GuardedLife):
             due, self._due = self._due, None
             reason, trigger = due.reason, due.trigger if due.time == now else None
         self.phase = next_phase(self.phase, Trigger.EXIT_INTENDED)
-        self.intent = OrderIntent(
-            symbol=self.symbol,
-            leg=Leg.EXIT,
-            side=held.side.opposite,
+        self.intent = exit_intent(
+            held,
+            reason.value,
             price=price,
             time=now,
-            reason=reason.value,
-            session_day=self.session.day,
-            quantity=held.quantity,
+            day=self.session.day,
             trigger=trigger,
             candle_time=self._exit_at,
-            strategy_id=held.strategy_id,
-            position=held.reference,
         )
         return [self.intent]
 

@@ -20,9 +20,10 @@ from hftray.core.events import (
     Settle,
 )
 from hftray.core.exits import ExitReason, trailing_level
+from hftray.core.intents import exit_intent
 from hftray.core.market import Instrument
 from hftray.core.money import percent_of, round_down_to_tick, round_up_to_tick
-from hftray.core.orders import Approval, Denial, Leg, Order, OrderIntent, OrderReport, Side
+from hftray.core.orders import Approval, Denial, Order, OrderIntent, OrderReport, Side
 from hftray.core.position import Phase, Position, Trigger
 from hftray.core.rules import ExitRules, TradingRules
 from hftray.core.session import TradingSession
@@ -188,21 +189,16 @@ class GuardedLife(TradeLife):
     def _guard_intent(
         self, held: Position, level: Decimal, price: float, now: datetime
     ) -> OrderIntent:
-        side = held.side.opposite
-        return OrderIntent(
-            symbol=self.symbol,
-            leg=Leg.EXIT,
-            side=side,
+        limit = guard_limit(held.side.opposite, level, self.rules.exits, self._tick_size)
+        return exit_intent(
+            held,
+            ExitReason.GUARD.value,
             price=price,
             time=now,
-            reason=ExitReason.GUARD.value,
-            session_day=held.session_day,
-            quantity=held.quantity,
+            day=held.session_day,
             trigger=level,
-            strategy_id=held.strategy_id,
-            position=held.reference,
             stop=True,
-            limit_price=guard_limit(side, level, self.rules.exits, self._tick_size),
+            limit_price=limit,
         )
 
     # What becomes of the guard

@@ -9,7 +9,8 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from hftray.core.exits import ExitReason
-from hftray.core.orders import Leg, OrderIntent, OrderReport, OrderStatus
+from hftray.core.intents import exit_intent
+from hftray.core.orders import OrderIntent, OrderReport, OrderStatus
 from hftray.core.position import Position
 
 
@@ -25,18 +26,13 @@ class HandSettlement:
 
     def intent(self, day: date) -> OrderIntent:
         """The exit that would have closed them, in the session of `day`."""
-        held = self.held
-        return OrderIntent(
-            symbol=held.symbol,
-            leg=Leg.EXIT,
-            side=held.side.opposite,
+        return exit_intent(
+            self.held,
+            f"{ExitReason.SETTLED}: {self.why}",
             price=float(self.price),
             time=self.time,
-            reason=f"{ExitReason.SETTLED}: {self.why}",
-            session_day=day,
+            day=day,
             quantity=self.quantity,
-            strategy_id=held.strategy_id,
-            position=held.reference,
         )
 
     def report(self, reference: str) -> OrderReport:
