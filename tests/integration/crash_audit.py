@@ -172,9 +172,10 @@ def _limits(world: World, _state: RunState) -> Iterator[str]:
 def _risk(world: World, _state: RunState) -> Iterator[str]:
     """What the risk actor believes is what it would read, unless another one may write now."""
     shell = world.risk.shell
-    if world.writer is not world.risk or shell._book is None or shell._lock.locked():
+    book = shell._durable.present
+    if world.writer is not world.risk or book is None or shell._lock.locked():
         return
-    believed, recorded = shell._book.view(), world.build_book().view()
+    believed, recorded = book.view(), world.build_book().view()
     for name in _VIEW:
         if getattr(believed, name) != getattr(recorded, name):
             yield f"risk: {name} {getattr(believed, name)}, {getattr(recorded, name)} recorded"
