@@ -2,11 +2,12 @@
 
 The book is what a real broker would still know after our process died: orders, fills, and the
 last price an order has seen. A commit is on disk before a call returns. Prices of symbols without
-orders are kept in memory only, so a market step without working orders costs no I/O.
+orders are kept in memory only, so a market step without working orders costs no I/O. What the
+market does to an order says `MatchingEngine`.
 
 A market step (`on_market`) not later than an order's last change never trades that order: passing
 a batch again, or again after a restart, fills nothing twice, and tells the same news again to
-whoever lost them. The rules of price and chance are in `core.matching`. All times are the market's.
+whoever lost them. All times are the market's.
 
 Two processes may have the book open for a moment: one that was stopped or is dying, and the one in
 its place. Each decides while the other cannot write, by what the file says then.
@@ -14,29 +15,16 @@ its place. Each decides while the other cannot write, by what the file says then
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
-from hftray.adapters.exchange_book import BookEntry, ExchangeBook
+from hftray.adapters.exchange_book import ExchangeBook
+from hftray.adapters.exchange_entry import BookEntry
+from hftray.adapters.matching_engine import MatchingEngine
 from hftray.core.errors import NotFound, OrderRejected
-from hftray.core.market import Candle, Instrument
-from hftray.core.matching import (
-    fill_price,
-    first_part,
-    refused,
-    stop_market,
-    taker_price,
-    trigger_price,
-)
-from hftray.core.orders import (
-    BrokerPosition,
-    Execution,
-    Leg,
-    Order,
-    OrderReport,
-    OrderStatus,
-)
+from hftray.core.market import Instrument
+from hftray.core.matching import refused
+from hftray.core.orders import BrokerPosition, Order, OrderReport, OrderStatus
 from hftray.ports import MarketBatch
 
 
@@ -54,19 +42,16 @@ class SimulatedExchange:
         seed: int = 0,
     ) -> None:
         self._instruments = dict(instruments)
-        self._slippage_bps = slippage_bps
         self._reject_rate = reject_rate
-        self._partial_fill_rate = partial_fill_rate
         self._seed = seed
+        self._market = MatchingEngine(
+            self._instruments,
+            slippage_bps=slippage_bps,
+            partial_fill_rate=partial_fill_rate,
+            seed=seed,
+        )
         self._book = ExchangeBook(path)
         self._working = self._read_working()
-        self._batch: MarketBatch | None = None
-        self._day: date | None = None  # the newest trading day the market has shown
-        self._session_days: dict[str, date] = {}
-        self._prices: dict[str, float] = {}
-        # Candles of the present step, and for each symbol the price its levels were safe at.
-        self._present: dict[str, Candle] = {}
-        self._before: dict[str, float] = {}
 
     async def place(self, order: Order) -> OrderReport:
         """Take the order into the book once; it trades at the next market step of its symbol.
@@ -124,8 +109,7 @@ class SimulatedExchange:
 
     async def resolve(self, reference: str, symbol: str) -> OrderReport:
         """The order as the book has it; one that never came is withdrawn for good: REJECTED."""
-        now = None if self._batch is None else self._batch.now
-        self._book.withdraw(reference, symbol, now)
+        self._book.withdraw(reference, symbol, self._market.now)
         entry = self._book.find(reference)
         assert entry is not None  # it is in the book, or withdrawn just now
         return entry.report()
@@ -135,7 +119,7 @@ class SimulatedExchange:
 
         Before the market has shown its day, that of the newest order.
         """
-        return [entry.report() for entry in self._book.present(self._day)]
+        return [entry.report() for entry in self._book.present(self._market.day)]
 
     async def positions(self) -> list[BrokerPosition]:
         """Net shares of all executions in the book, with the price they were entered at."""
@@ -146,13 +130,12 @@ class SimulatedExchange:
 
         The same batch again returns them again, with what another process did to the book since.
         """
-        if batch != self._batch:  # a repeated one would pass for two steps
-            self._remember(batch)
+        self._market.see(batch)
         news = self._follow()
         if self._working:
             with self._book.alone():
                 news += self._follow()
-                steps = [(entry, self._step(entry, batch)) for entry in self._working.values()]
+                steps = [(entry, self._market.step(entry)) for entry in self._working.values()]
                 moved = [after for before, after in steps if after != before]
                 self._book.write(moved)
             for entry in moved:
@@ -165,27 +148,11 @@ class SimulatedExchange:
         self._book.close()
 
     def _accept(self, order: Order) -> BookEntry:
-        entry = BookEntry(
-            order=order,
-            acted_at=order.time,
-            session_day=self._session_days.get(order.symbol),
-            last_price=self._prices.get(order.symbol),
-        )
-        reason = self._refusal(order)
-        candle = self._present.get(order.symbol)
-        if reason is not None:
+        entry = self._market.entry(order)
+        if reason := self._refusal(order):
             entry = replace(entry, status=OrderStatus.REJECTED, reason=reason)
-        elif order.trigger is not None and candle is not None and not order.stop:
-            price = trigger_price(
-                order,
-                candle,
-                self._instruments[order.symbol],
-                before=self._before.get(order.symbol),
-                slippage_bps=self._slippage_bps,
-            )
-            entry = self._filled(entry, order.time, price, order.quantity)
-        elif entry.session_day is None and entry.last_price is not None:
-            entry = self._session_over(entry, order.time)  # the market has just closed
+        else:
+            entry = self._market.arrived(entry)
         self._book.write([entry])
         return entry
 
@@ -210,83 +177,8 @@ class SimulatedExchange:
             return entry
         if reason := self._refusal(order):
             raise OrderRejected(f"{order.reference}: {reason}")
-        now = entry.acted_at if self._batch is None else max(entry.acted_at, self._batch.now)
+        now = max(entry.acted_at, self._market.now or entry.acted_at)
         return replace(entry, order=order, acted_at=now)
-
-    def _remember(self, batch: MarketBatch) -> None:
-        self._batch = batch
-        self._present = batch.candles
-        for symbol, tick in batch.ticks.items():
-            self._prices[symbol] = tick.price
-        for symbol, candle in batch.candles.items():
-            if symbol in self._prices:
-                self._before[symbol] = self._prices[symbol]
-            self._prices[symbol] = candle.close
-        self._session_days = {symbol: day.day for symbol, day in batch.sessions.items()}
-        self._day = max(self._session_days.values(), default=self._day)
-
-    def _step(self, entry: BookEntry, batch: MarketBatch) -> BookEntry:
-        order = entry.order
-        if batch.now < entry.acted_at:
-            return entry
-        day = self._session_days.get(order.symbol)
-        # Before the guard below: candles end a session at the very moment of the last decision.
-        if entry.session_day is not None and day != entry.session_day:
-            return self._session_over(entry, batch.now)
-        if batch.now == entry.acted_at:
-            return entry
-        entry = replace(entry, session_day=day, last_price=self._prices.get(order.symbol))
-        market = self._market(entry, batch)
-        if market is None:
-            return entry
-        entry = replace(entry, triggered=order.stop)
-        instrument = self._instruments[order.symbol]
-        price = fill_price(order, market, instrument, slippage_bps=self._slippage_bps)
-        if price is None:
-            return entry
-        if order.symbol in batch.candles:
-            self._before[order.symbol] = market  # a position entered here is guarded from here on
-        return self._filled(entry, batch.now, price, self._next_part(entry))
-
-    def _market(self, entry: BookEntry, batch: MarketBatch) -> float | None:
-        """The price that this step brings to the order; None when it waits for another."""
-        symbol = entry.order.symbol
-        first = _first_price(symbol, batch)
-        if first is None or not entry.rests:
-            return first
-        candle = batch.candles.get(symbol)
-        if symbol in batch.ticks or candle is None:
-            candle = Candle(symbol, batch.now, first, first, first, first, 0.0)
-        return stop_market(entry.order, candle, before=self._before.get(symbol))
-
-    def _next_part(self, entry: BookEntry) -> int:
-        order, left = entry.order, entry.order.quantity - entry.filled
-        if entry.executions:
-            return left
-        rate = self._partial_fill_rate
-        return first_part(order.reference, left, rate=rate, seed=self._seed)
-
-    def _session_over(self, entry: BookEntry, now: datetime) -> BookEntry:
-        # An intraday position never stays overnight, so an exit goes at the last price there was,
-        # whatever its limit; an entry that nobody took is withdrawn, and so is a stop order that
-        # was not reached.
-        order = entry.order
-        if order.leg is not Leg.EXIT or entry.rests or entry.last_price is None:
-            return replace(
-                entry, status=OrderStatus.CANCELLED, reason="session ended", acted_at=now
-            )
-        instrument = self._instruments[order.symbol]
-        price = taker_price(
-            entry.last_price, order.side, instrument, slippage_bps=self._slippage_bps
-        )
-        return self._filled(entry, now, price, order.quantity - entry.filled)
-
-    def _filled(self, entry: BookEntry, now: datetime, price: Decimal, shares: int) -> BookEntry:
-        number = len(entry.executions) + 1
-        execution = Execution(f"{entry.order.reference}-{number}", shares, price, now)
-        after = replace(entry, executions=(*entry.executions, execution), acted_at=now)
-        done = after.filled == entry.order.quantity
-        return replace(after, status=OrderStatus.FILLED) if done else after
 
     def _read_working(self) -> dict[str, BookEntry]:
         # An order of a symbol that is no longer traded here stays in the book untouched.
@@ -319,10 +211,3 @@ class SimulatedExchange:
 def _by_the_market(entry: BookEntry) -> bool:
     """Whether the market did something to the order: traded it, or ended its session."""
     return bool(entry.executions) or entry.status is OrderStatus.CANCELLED
-
-
-def _first_price(symbol: str, batch: MarketBatch) -> float | None:
-    """The first price of this step: the tick, or the open of the candle that now closed."""
-    if symbol in batch.ticks:
-        return batch.ticks[symbol].price
-    return batch.candles[symbol].open if symbol in batch.candles else None

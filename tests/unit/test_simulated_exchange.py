@@ -9,7 +9,8 @@ from decimal import Decimal
 
 import pytest
 
-from hftray.adapters.exchange_book import BookEntry, ExchangeBook
+from hftray.adapters.exchange_book import ExchangeBook
+from hftray.adapters.exchange_entry import BookEntry
 from hftray.adapters.simulated_exchange import SimulatedExchange
 from hftray.core.errors import OrderRejected
 from hftray.core.market import Candle, Instrument, Tick
