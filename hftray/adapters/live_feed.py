@@ -11,12 +11,13 @@ Time is the source's market time; no call but that is made while the market is c
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from hftray.adapters.calendar import SessionCalendar
 from hftray.adapters.candle_store import CandleStore
+from hftray.adapters.held_ticks import HeldTicks
+from hftray.adapters.listing import Listing
 from hftray.adapters.official_candles import OfficialCandles
 from hftray.adapters.past_candles import PastCandles
 from hftray.adapters.quote_ticks import QuoteTicks
@@ -59,9 +60,9 @@ class LiveFeed:
         patience = timedelta(seconds=candle_patience)
         self._source = source
         self._calendar = calendar
-        self._rules = rules
+        self._listing = Listing(source, calendar, rules)
         self._length = timedelta(minutes=candle_minutes)
-        self._candles = SourceCandles(source, self.session, candle_minutes)
+        self._candles = SourceCandles(source, self._listing.session, candle_minutes)
         self._past = PastCandles(
             self._candles,
             CandleStore(folder, candle_minutes),
@@ -73,11 +74,8 @@ class LiveFeed:
             self._candles, patience=patience, settle=timedelta(seconds=candle_settle)
         )
         self._ticks = QuoteTicks(self._length)
-        self._held: dict[str, Tick] = {}
+        self._held = HeldTicks(self._official, self._length)
         self._symbols: tuple[str, ...] = ()
-        self._instruments: dict[str, Instrument] = {}
-        self._traded: dict[str, Instrument] = {}  # as they were when the feed was started
-        self._known_on: date | None = None
         self._told: Counter[str] = Counter()
 
     @property
@@ -87,24 +85,17 @@ class LiveFeed:
 
     async def instruments(self) -> dict[str, Instrument]:
         """Every symbol of the source; asked for once a day. RetryError."""
-        today = (await self._source.market_time()).astimezone(IST).date()
-        if self._known_on != today:
-            self._instruments, self._known_on = await self._source.instruments(), today
-        return dict(self._instruments)
+        return await self._listing.instruments()
 
     async def start(self, symbols: Sequence[str], resume_after: datetime | None) -> None:
         """Begin with these symbols at the present moment; what happened before is history.
 
         A symbol that was traded here before may have left today's list. NotFound, RetryError.
         """
-        known = self._traded | await self.instruments()
-        unknown = [symbol for symbol in symbols if symbol not in known]
-        if unknown:
-            raise NotFound(f"cannot be traded intraday: {', '.join(unknown)}")
+        await self._listing.trade(symbols)
         self._symbols = tuple(symbols)
-        self._traded = {symbol: known[symbol] for symbol in symbols}
         self._ticks.forget()
-        self._held = {}
+        self._held.forget()
         self._official.begin(resume_after)
 
     async def poll(self) -> MarketBatch:
@@ -124,9 +115,8 @@ class LiveFeed:
                 hours[symbol] = session
         note = self._note(now.date())
         if not hours:
-            return MarketBatch(
-                now=now, open=False, next_change=self._next_opening(now), live=True, note=note
-            )
+            opening = self._listing.next_opening(self._symbols, now)
+            return MarketBatch(now=now, open=False, next_change=opening, live=True, note=note)
         trading = {symbol: own for symbol, own in hours.items() if now < own.closes}
         fresh, fault = await self._quotes(trading, now)
         heard = {} if fault else trading
@@ -138,7 +128,7 @@ class LiveFeed:
             open=True,
             next_change=max(session.closes for session in hours.values()),
             sessions=hours,
-            ticks=self._handed(fresh, candles),
+            ticks=self._held.hand(fresh, candles),
             candles=candles,
             awaiting=frozenset(s for s in hours if self._official.awaited(s) is not None),
             missed=frozenset(missed),
@@ -154,7 +144,7 @@ class LiveFeed:
 
         Without the one that is still to be handed: nobody has voted on it.
         """
-        share = await self._share(symbol)
+        share = await self._listing.share(symbol)
         now = (await self._source.market_time()).astimezone(IST)
         until = now if before is None else min(before, now)
         day = until.astimezone(IST).date()
@@ -176,10 +166,12 @@ class LiveFeed:
 
         NotFound when the symbol is unknown, and when sessions of the range have no candle at all.
         """
-        share = await self._share(symbol)
+        share = await self._listing.share(symbol)
         now = (await self._source.market_time()).astimezone(IST)
         found = await self._past.between(share, first, before, now)
-        if not len(found) and self._was_open(symbol, first, min(before, now)):
+        if not len(found) and self._listing.had_candle(
+            symbol, first, min(before, now), self._length
+        ):
             raise NotFound(
                 f"{symbol}: the source has no candles from {first:%Y-%m-%d} to {before:%Y-%m-%d}"
             )
@@ -195,7 +187,7 @@ class LiveFeed:
 
     async def span(self, symbol: str) -> tuple[date, date] | None:
         """None: how far back a source goes shows when it is asked. NotFound."""
-        await self._share(symbol)
+        await self._listing.share(symbol)
         return None
 
     async def forming(self, symbol: str, before: datetime) -> Candle | None:
@@ -203,8 +195,8 @@ class LiveFeed:
 
         None where the source does not serve a candle that has not closed. RetryError.
         """
-        await self._share(symbol)
-        opens = self._official.awaited(symbol) or self._bucket(symbol, before)
+        await self._listing.share(symbol)
+        opens = self._official.awaited(symbol) or self._listing.bucket(symbol, before, self._length)
         if opens is None:
             return None
         found = await self._candles.fetch(symbol, opens, opens + self._length)
@@ -212,7 +204,7 @@ class LiveFeed:
 
     def session(self, symbol: str, day: date) -> TradingSession | None:
         """The symbol's trading day by the calendar. NotFound."""
-        return self._calendar.session(day, self._known(symbol), self._rules)
+        return self._listing.session(symbol, day)
 
     async def close(self) -> None:
         """Release the source."""
@@ -240,24 +232,6 @@ class LiveFeed:
         }
         return {symbol: tick for symbol, tick in ticks.items() if tick is not None}, ""
 
-    def _handed(self, fresh: dict[str, Tick], candles: dict[str, Candle]) -> dict[str, Tick]:
-        """The ticks that may go now; those of a symbol that waits for its candle become one."""
-        handed = {}
-        for symbol in self._held | fresh:
-            tick = _conflated(self._held.pop(symbol, None), fresh.get(symbol))
-            candle = candles.get(symbol)
-            if candle is not None and tick.time < candle.time + self._length:
-                continue  # the candle has it
-            if candle is not None or self._official.awaited(symbol) is not None:
-                self._held[symbol] = tick
-            else:
-                handed[symbol] = tick
-        return handed
-
-    def _next_opening(self, now: datetime) -> datetime | None:
-        shares = [self._known(symbol) for symbol in self._symbols]
-        return min((self._calendar.state(now, share).next_change for share in shares), default=None)
-
     def _note(self, day: date) -> str:
         dropped = self.dropped
         if new := dropped - self._told:
@@ -269,43 +243,3 @@ class LiveFeed:
         if dropped:
             parts.append(f"{dropped.total()} answers of the source dropped")
         return "; ".join(filter(None, parts))
-
-    # What a symbol is and when it trades
-
-    async def _share(self, symbol: str) -> Instrument:
-        if not self._instruments:
-            await self.instruments()
-        return self._known(symbol)
-
-    def _known(self, symbol: str) -> Instrument:
-        share = self._instruments.get(symbol) or self._traded.get(symbol)
-        if share is None:
-            raise NotFound(f"cannot be traded intraday: {symbol}")
-        return share
-
-    def _bucket(self, symbol: str, before: datetime) -> datetime | None:
-        """The opening of the bucket that the moment just before belongs to."""
-        moment = before - timedelta(microseconds=1)
-        session = self.session(symbol, moment.astimezone(IST).date())
-        if session is None or not session.contains(moment):
-            return None
-        return session.opens + (moment - session.opens) // self._length * self._length
-
-    def _was_open(self, symbol: str, first: datetime, before: datetime) -> bool:
-        day, last = first.astimezone(IST).date(), before.astimezone(IST).date()
-        while day <= last:
-            session = self.session(symbol, day)
-            opens = None if session is None else max(first, session.opens)
-            if session and opens and opens + self._length <= min(before, session.closes):
-                return True
-            day += timedelta(days=1)
-        return False
-
-
-def _conflated(earlier: Tick | None, later: Tick | None) -> Tick:
-    """Two ticks as one: the newer price, the shares of both."""
-    if earlier is None or later is None:
-        only = later or earlier
-        assert only is not None  # one of them is there
-        return only
-    return replace(later, volume=earlier.volume + later.volume)
