@@ -9,7 +9,14 @@ from typing import Any, Protocol
 from hftray import observe
 from hftray.actors.crew import SymbolPort
 from hftray.actors.loop import EngineOptions, ScanLoop
-from hftray.actors.snapshot import SignalLog, engine_status, position_row, risk_row
+from hftray.actors.risk_desk import EngineRisk
+from hftray.actors.snapshot import (
+    SignalLog,
+    engine_status,
+    position_row,
+    risk_row,
+    settled_row,
+)
 from hftray.core.errors import (
     HftrayError,
     IllegalTransition,
@@ -20,6 +27,7 @@ from hftray.core.errors import (
 )
 from hftray.core.ledger import RunInfo
 from hftray.core.market import Candle
+from hftray.core.reconcile import not_held
 from hftray.core.rules import TradingRules
 from hftray.ports import Broker, Feed, Ledger
 
@@ -46,7 +54,7 @@ class EngineShell:
         symbols: Mapping[str, SymbolPort],
         *,
         broker: AccountBroker,
-        risk: Any,
+        risk: EngineRisk,
         ledger: Ledger,
     ) -> None:
         observe.configure()
@@ -131,9 +139,7 @@ class EngineShell:
             held = next((p for p in state.positions if p.symbol == symbol), None)
             if held is None:
                 raise NotFound(f"there is no open position in {symbol}")
-            there = await self._broker.positions()
-            net = sum(p.quantity for p in there if p.symbol == symbol)
-            missing = held.quantity - max(0, held.side.sign * net)
+            missing = not_held(held, await self._broker.positions())
             if missing <= 0:
                 raise IllegalTransition(
                     f"the broker holds all {held.quantity} shares of {symbol}: close them there, "
@@ -145,17 +151,7 @@ class EngineShell:
             self._loop.scanner.crew.recover.add(symbol)
             self._loop.reconciler.hurry()
         await self._publish()
-        return {
-            "reference": trade.reference,
-            "symbol": symbol,
-            "side": trade.side,
-            "quantity": trade.quantity,
-            "price": trade.price,
-            "pnl": trade.pnl,
-            "reason": trade.reason,
-            "timestamp": trade.timestamp,
-            "left": held.quantity - missing,
-        }
+        return settled_row(trade, held.quantity - missing)
 
     async def strategies_changed(self) -> None:
         """Read the strategies again before the next scan."""

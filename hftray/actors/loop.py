@@ -10,17 +10,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 from hftray import observe
 from hftray.actors.crew import SymbolPort
 from hftray.actors.outbox import Outbox
 from hftray.actors.reconciler import Reconciler
-from hftray.actors.scan import RiskDesk, Scanner
+from hftray.actors.risk_desk import EngineRisk
+from hftray.actors.scan import Scanner
 from hftray.actors.snapshot import Progress, SignalLog
 from hftray.core.errors import HftrayError, RejectError, RetryError, StopError, UnknownOutcome
-from hftray.core.ledger import RunInfo, RunState
-from hftray.core.risk_view import RiskView
+from hftray.core.ledger import RunInfo
 from hftray.core.rules import TradingRules
 from hftray.ports import Broker, Feed, Ledger, MarketBatch
 
@@ -32,30 +31,6 @@ LOOK_INTERVAL = 1.0  # seconds between looks for changed strategies and at the l
 def backoff(failures: int) -> float:
     """Seconds to wait after that many scans in a row failed."""
     return min(5.0, 0.1 * 2.0 ** min(failures, 10))
-
-
-class LoopRisk(RiskDesk, Protocol):
-    """What the loop asks of risk."""
-
-    async def run_state(self) -> RunState:
-        """The run as the ledger has it."""
-        ...
-
-    async def impair(self, reason: str) -> RiskView:
-        """No entries until a mark comes without an impairment."""
-        ...
-
-    async def change_state(self, verb: str, reason: str, actor: str) -> RiskView:
-        """Kill, resume or reduce."""
-        ...
-
-    async def view(self) -> RiskView:
-        """The book as it stands."""
-        ...
-
-    async def use_run(self, run: RunInfo) -> None:
-        """Change to another account."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +64,7 @@ class ScanLoop:
         symbols: Mapping[str, SymbolPort],
         *,
         broker: Broker,
-        risk: LoopRisk,
+        risk: EngineRisk,
         ledger: Ledger,
         signals: SignalLog,
         publish: Callable[[], Awaitable[None]],

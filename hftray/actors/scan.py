@@ -9,12 +9,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from decimal import Decimal
 from functools import partial
-from typing import Protocol
 
 from hftray.actors.crew import Crew, SymbolPort
 from hftray.actors.outbox import Outbox
+from hftray.actors.risk_desk import RiskDesk
 from hftray.core.errors import RetryError, UnknownOutcome
 from hftray.core.events import Signal
 from hftray.core.feed_guard import clock_fault
@@ -25,30 +24,7 @@ from hftray.ports import Broker, Feed, MarketBatch
 
 log = logger("engine")
 
-
 MATCHING = 0.5  # seconds a scan waits to hear what the exchange filled
-
-
-class RiskDesk(Protocol):
-    """What a scan asks of risk."""
-
-    async def open_day(self, day: date, now: datetime) -> RiskView:
-        """A trading day begins."""
-        ...
-
-    async def mark(
-        self,
-        now: datetime,
-        open_pnl: Mapping[str, Decimal],
-        impairment: str = "",
-        locks: Mapping[str, str] | None = None,
-        patience: float = 0.0,
-    ) -> RiskView:
-        """Open P&L of every symbol, why nothing should be opened at all or in some symbols.
-
-        `patience`: real seconds until the next mark, beyond what a scan takes.
-        """
-        ...
 
 
 @dataclass(slots=True)

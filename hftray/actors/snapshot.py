@@ -14,7 +14,7 @@ from hftray.actors.messages import StepReport
 from hftray.actors.reconciler import Reconciler
 from hftray.actors.scan import Scanner, ScanOutcome
 from hftray.core.events import Signal
-from hftray.core.ledger import RunInfo
+from hftray.core.ledger import RunInfo, TradeRecord
 from hftray.core.money import paisa
 from hftray.core.risk_view import RiskView
 from hftray.core.rules import TradingRules
@@ -150,6 +150,21 @@ def position_row(report: StepReport, rules: TradingRules) -> dict[str, Any]:
         "trailing_stop": paisa(held.best_price * factor),
         "guard_level": None if report.guard is None else report.guard.trigger,
         "open_pnl": paisa(report.open_pnl),
+    }
+
+
+def settled_row(trade: TradeRecord, left: int) -> dict[str, Any]:
+    """An exit that a person recorded, and how many shares stay open."""
+    return {
+        "reference": trade.reference,
+        "symbol": trade.symbol,
+        "side": trade.side,
+        "quantity": trade.quantity,
+        "price": trade.price,
+        "pnl": trade.pnl,
+        "reason": trade.reason,
+        "timestamp": trade.timestamp,
+        "left": left,
     }
 
 

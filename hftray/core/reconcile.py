@@ -23,6 +23,7 @@ from enum import StrEnum
 from hftray.core.ledger import RunState, TradeRecord
 from hftray.core.money import PAISA
 from hftray.core.orders import BrokerPosition, Leg, OrderReport, OrderStatus, TradeStatus
+from hftray.core.position import Position
 from hftray.core.session import IST
 
 PRICE_TOLERANCE = PAISA / 2
@@ -109,6 +110,12 @@ def to_look_up(found: Iterable[Difference]) -> set[str]:
 def to_withdraw(found: Iterable[Difference]) -> list[str]:
     """References of orders of ours that must not trade any more."""
     return [difference.reference for difference in found if difference.stray]
+
+
+def not_held(held: Position, there: Iterable[BrokerPosition]) -> int:
+    """Shares of a position that the broker does not hold; below 0 when it holds more."""
+    net = sum(position.quantity for position in there if position.symbol == held.symbol)
+    return held.quantity - max(0, held.side.sign * net)
 
 
 def _difference(row: TradeRecord, report: OrderReport | None) -> Difference | None:
