@@ -19,13 +19,13 @@ from hftray.core.events import (
     NotAmended,
     Settle,
 )
-from hftray.core.exits import ExitReason, trailing_level
+from hftray.core.exits import ExitReason
+from hftray.core.guard_level import guard_level, guard_limit, in_time, worth_moving
 from hftray.core.intents import exit_intent
 from hftray.core.market import Instrument
-from hftray.core.money import percent_of, round_down_to_tick, round_up_to_tick
-from hftray.core.orders import Approval, Denial, Order, OrderIntent, OrderReport, Side
+from hftray.core.orders import Approval, Denial, Order, OrderIntent, OrderReport
 from hftray.core.position import Phase, Position, Trigger
-from hftray.core.rules import ExitRules, TradingRules
+from hftray.core.rules import TradingRules
 from hftray.core.session import TradingSession
 from hftray.core.trade_life import TradeLife
 
@@ -51,22 +51,6 @@ class DueExit:
     reason: ExitReason
     time: datetime
     trigger: Decimal | None = None
-
-
-def guard_level(position: Position, rules: ExitRules, tick: Decimal) -> tuple[ExitReason, Decimal]:
-    """The tighter of stop-loss and trailing stop, and which of them it is."""
-    trailing = max(trailing_level(position, rules, tick), tick)
-    if (trailing - position.stop_loss) * position.side.sign > 0:
-        return ExitReason.TRAILING_STOP, trailing
-    return ExitReason.STOP_LOSS, position.stop_loss
-
-
-def guard_limit(side: Side, trigger: Decimal, rules: ExitRules, tick: Decimal) -> Decimal:
-    """The worst price a guard may fill at: `guard_band_percent` beyond its trigger, on the tick."""
-    reach = percent_of(trigger, rules.guard_band_percent)
-    if side is Side.BUY:
-        return round_up_to_tick(trigger + reach, tick)
-    return max(round_down_to_tick(trigger - reach, tick), tick)
 
 
 class GuardedLife(TradeLife):
@@ -159,7 +143,7 @@ class GuardedLife(TradeLife):
             self._calm()
         if held is None or absent or self.phase is not Phase.OPEN:
             return []
-        if not _in_time(held, now, session):
+        if not in_time(held, now, session):
             return []
         if self._guard_rest > 0:
             self._guard_rest -= 1
@@ -167,7 +151,9 @@ class GuardedLife(TradeLife):
         _, level = guard_level(held, rules, self._tick_size)
         if guard is None:
             return [self._guard_intent(held, level, price, now)]
-        if not self._worth_moving(guard, held, level):
+        stands = guard.order.trigger
+        assert stands is not None  # a stop order has one
+        if not worth_moving(held, stands, level, rules, self._tick_size):
             return []
         self._guard_rest = self.rules.signals.entry_patience
         limit = guard_limit(guard.order.side, level, rules, self._tick_size)
@@ -179,12 +165,6 @@ class GuardedLife(TradeLife):
             return []
         self._guard_rest = self.rules.signals.entry_patience
         return [CancelOrder(guard.order.reference)]
-
-    def _worth_moving(self, guard: Guard, held: Position, level: Decimal) -> bool:
-        stands = guard.order.trigger
-        assert stands is not None  # a stop order has one
-        least = percent_of(stands, self.rules.exits.guard_step_percent)
-        return (level - stands) * held.side.sign >= max(least, self._tick_size)
 
     def _guard_intent(
         self, held: Position, level: Decimal, price: float, now: datetime
@@ -268,10 +248,3 @@ class GuardedLife(TradeLife):
     def _calm(self) -> None:
         self._due, self._guard_fault = None, ""
         self._guard_setbacks = self._guard_rest = 0
-
-
-def _in_time(held: Position, now: datetime, session: TradingSession | None) -> bool:
-    """Whether a guard may be placed or moved: not when the position is about to go anyway."""
-    if session is None or held.session_day != session.day:
-        return False
-    return session.opens <= now < session.square_off_at

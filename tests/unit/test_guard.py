@@ -28,7 +28,8 @@ from hftray.core.events import (
     NotAmended,
     SessionOpened,
 )
-from hftray.core.guard import LONGEST_REST, guard_level, guard_limit
+from hftray.core.guard import LONGEST_REST
+from hftray.core.guard_level import guard_level, guard_limit
 from hftray.core.orders import Leg, Order, OrderIntent, OrderStatus, Side
 from hftray.core.position import Phase, Position
 from hftray.core.rules import ExitRules, TradingRules
