@@ -17,7 +17,8 @@ import numpy as np
 from hftray.adapters.calendar import SessionCalendar
 from hftray.adapters.generated_prices import Character, GeneratedSession, generate_session
 from hftray.adapters.instruments import Listings
-from hftray.core.candles import COLUMNS, CandleBuffer, Candles
+from hftray.core.candle_buffer import CandleBuffer
+from hftray.core.candles import COLUMNS, Candles
 from hftray.core.errors import NotFound
 from hftray.core.market import Candle, Instrument, Tick
 from hftray.core.session import IST, SessionRules, TradingSession

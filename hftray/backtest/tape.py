@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from hftray.backtest.history import SymbolHistory
 from hftray.backtest.timeline import Timeline
-from hftray.core.candles import COLUMNS, CandleBuffer, Candles, Floats, Ints
+from hftray.core.candle_buffer import CandleBuffer
+from hftray.core.candles import COLUMNS, Candles, Floats, Ints
 from hftray.core.feed_guard import FeedGuard, within_band
 from hftray.core.market import Candle
 from hftray.core.rules import SignalRules, TradingRules

@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Any, Protocol, Self
 
 from hftray.core import indicators
-from hftray.core.candles import CandleBuffer, Candles
+from hftray.core.candle_buffer import CandleBuffer
+from hftray.core.candles import Candles
 from hftray.core.events import (
     CancelOrder,
     ClockAdvanced,

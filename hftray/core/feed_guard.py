@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from hftray.core.candles import CandleBuffer, ist_day
+from hftray.core.candle_buffer import CandleBuffer
+from hftray.core.candles import ist_day
 from hftray.core.market import Candle, Tick
 from hftray.core.rules import FeedRules
 from hftray.core.session import TradingSession

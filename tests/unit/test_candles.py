@@ -12,7 +12,8 @@ from engine_world import DAY, SYMBOL, at, bar, session, tick
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hftray.core.candles import COLUMNS, CandleBuffer, Candles, ist_day
+from hftray.core.candle_buffer import CandleBuffer
+from hftray.core.candles import COLUMNS, Candles, ist_day
 from hftray.core.market import Candle, Tick
 from hftray.core.session import SessionRules, trading_session
 

@@ -15,7 +15,8 @@ from hftray.adapters.calendar import SessionCalendar
 from hftray.adapters.generated_prices import Character, daily_close, generate_session
 from hftray.adapters.instruments import Listings
 from hftray.adapters.simulated_market import SimulatedFeed
-from hftray.core.candles import CandleBuffer, Candles
+from hftray.core.candle_buffer import CandleBuffer
+from hftray.core.candles import Candles
 from hftray.core.errors import ConfigError
 from hftray.core.session import IST, SessionRules
 from hftray.strategies.defaults import default_strategies
