@@ -22,8 +22,8 @@ from hftray.api.schemas_engine import (
 )
 from hftray.api.symbols import known_or_recorded, known_symbol
 from hftray.api.trades import From, Limit, To
+from hftray.catalog_rows import PositionRow
 from hftray.core.kelly import kelly
-from hftray.ports_catalog import PositionRow
 
 router = APIRouter(prefix="/api", tags=["risk"])
 

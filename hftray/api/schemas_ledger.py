@@ -29,8 +29,8 @@ from hftray.api.schemas import (
     UserId,
     View,
 )
+from hftray.catalog_rows import TradeRow
 from hftray.core.orders import Leg, Side, TradeStatus
-from hftray.ports_catalog import TradeRow
 from hftray.strategies.registry import known_kinds
 
 Email = Annotated[str, StringConstraints(max_length=254, pattern=r"^[^@\s\x00]+@[^@\s\x00]+$")]

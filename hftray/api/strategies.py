@@ -11,8 +11,8 @@ from hftray.api.desk import Desk
 from hftray.api.problems import InvalidFields, declared
 from hftray.api.schemas import Id
 from hftray.api.schemas_ledger import StrategyCreate, StrategyPatch, StrategyView
+from hftray.catalog_rows import StrategyChanges
 from hftray.core.errors import RetryError
-from hftray.ports_catalog import StrategyChanges
 from hftray.strategies.registry import BadStrategy, check_parameters
 
 router = APIRouter(prefix="/api/strategies", tags=["strategies"])

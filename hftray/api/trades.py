@@ -12,12 +12,13 @@ from hftray.api.schemas import INT32_MAX, Id, Moment, Offset, RunId, SymbolText
 from hftray.api.schemas_ledger import TradeCreate, TradeView
 from hftray.api.schemas_note import NoteDate, NoteView
 from hftray.api.symbols import known_or_recorded, known_symbol
+from hftray.catalog_rows import ManualTrade, TradeFilter
 from hftray.core.charges import ChargeSchedule
 from hftray.core.contract_note import contract_note
 from hftray.core.errors import NotFound, RetryError
 from hftray.core.orders import Leg, Side, TradeStatus
 from hftray.layers import default_file, read_yaml
-from hftray.ports_catalog import CatalogPort, ManualTrade, TradeFilter
+from hftray.ports_catalog import CatalogPort
 
 router = APIRouter(prefix="/api/trades", tags=["trades"])
 

@@ -10,7 +10,7 @@ from hftray.api.dependencies import CatalogDep
 from hftray.api.problems import InvalidFields, declared
 from hftray.api.schemas import Body, UserId
 from hftray.api.schemas_ledger import UserCreate, UserPatch, UserView
-from hftray.ports_catalog import NewUser, UserChanges
+from hftray.catalog_rows import NewUser, UserChanges
 
 router = APIRouter(prefix="/api/users", tags=["users"])
 

@@ -6,8 +6,7 @@ from typing import Any
 from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from hftray.core.errors import NotFound
-from hftray.ports_catalog import (
+from hftray.catalog_rows import (
     GrowwCredentials,
     NewUser,
     StrategyChanges,
@@ -15,6 +14,7 @@ from hftray.ports_catalog import (
     UserChanges,
     UserRow,
 )
+from hftray.core.errors import NotFound
 from hftray.storage.queries import Queries, required
 from hftray.storage.rows import strategy_of, user_of, values_of
 from hftray.storage.secrets import SecretBox

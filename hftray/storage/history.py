@@ -6,11 +6,11 @@ from decimal import Decimal
 
 from sqlalchemy import ColumnElement, insert, or_, select
 
+from hftray.catalog_rows import ManualTrade, PositionRow, TradeFilter, TradeRow
 from hftray.core.errors import NotFound
 from hftray.core.events import Signal
 from hftray.core.ledger import EquityMarked, RiskStateChanged, RunInfo, SessionStarted, TradeRecord
 from hftray.core.orders import TradeStatus
-from hftray.ports_catalog import ManualTrade, PositionRow, TradeFilter, TradeRow
 from hftray.storage.queries import Queries, between, equal, required
 from hftray.storage.record import strategy_names, trade_values
 from hftray.storage.rows import (

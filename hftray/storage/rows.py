@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping as Row
 
+from hftray.catalog_rows import MANUAL_RUN, PositionRow, StrategyRow, TradeRow, UserRow
 from hftray.core.events import Decision, Signal
 from hftray.core.ledger import (
     EquityMarked,
@@ -17,7 +18,6 @@ from hftray.core.ledger import (
 )
 from hftray.core.orders import Leg, Side, TradeStatus
 from hftray.core.position import Position
-from hftray.ports_catalog import MANUAL_RUN, PositionRow, StrategyRow, TradeRow, UserRow
 
 
 def field_names(kind: type) -> tuple[str, ...]:

@@ -6,11 +6,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from hftray.core.errors import Conflict, NotFound
-from hftray.core.events import Signal
-from hftray.core.ledger import EquityMarked, RiskStateChanged, RunInfo, SessionStarted, TradeRecord
-from hftray.core.orders import Leg, TradeStatus
-from hftray.ports_catalog import (
+from hftray.catalog_rows import (
     MANUAL_RUN,
     GrowwCredentials,
     ManualTrade,
@@ -23,6 +19,10 @@ from hftray.ports_catalog import (
     UserChanges,
     UserRow,
 )
+from hftray.core.errors import Conflict, NotFound
+from hftray.core.events import Signal
+from hftray.core.ledger import EquityMarked, RiskStateChanged, RunInfo, SessionStarted, TradeRecord
+from hftray.core.orders import Leg, TradeStatus
 from hftray.testing.memory_ledger import MemoryLedger
 
 Item = TypeVar("Item")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from hftray.catalog_rows import GrowwCredentials, PositionRow, StrategyRow, TradeRow, UserRow
 from hftray.core.errors import Conflict, NotFound
 from hftray.core.events import Signal
 from hftray.core.ledger import (
@@ -26,7 +27,6 @@ from hftray.core.ledger import (
 )
 from hftray.core.ledger_fold import require_owner, require_term
 from hftray.core.orders import TradeStatus, require_trade_step
-from hftray.ports_catalog import GrowwCredentials, PositionRow, StrategyRow, TradeRow, UserRow
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ import pytest
 from cryptography.fernet import Fernet
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from hftray.catalog_rows import MANUAL_RUN, ManualTrade, NewUser, TradeFilter
 from hftray.core.errors import Conflict, NotFound
 from hftray.core.events import Decision, Signal
 from hftray.core.ledger import (
@@ -23,13 +24,7 @@ from hftray.core.orders import Leg, Side, TradeStatus
 from hftray.core.position import Position
 from hftray.core.session import IST
 from hftray.ports import Ledger
-from hftray.ports_catalog import (
-    MANUAL_RUN,
-    CatalogPort,
-    ManualTrade,
-    NewUser,
-    TradeFilter,
-)
+from hftray.ports_catalog import CatalogPort
 from hftray.storage.catalog import Catalog
 from hftray.storage.ledger import PostgresLedger
 from hftray.storage.schema import seed

@@ -14,11 +14,11 @@ from loopback_world import FIVE, FRIDAY, MONDAY, flat_day
 from typer.testing import CliRunner
 
 from hftray.adapters.groww.source import GrowwSource
+from hftray.catalog_rows import NewUser
 from hftray.commands import doctor
 from hftray.commands.doctor_broker import broker
 from hftray.commands.findings import Finding, Health
 from hftray.layers import load
-from hftray.ports_catalog import NewUser
 from hftray.storage.catalog import Catalog
 from hftray.storage.database import connect
 from hftray.storage.secrets import SecretBox

@@ -21,12 +21,12 @@ from hftray.actors.handles import SourceHandle
 from hftray.adapters.groww.broker import GrowwBroker
 from hftray.adapters.groww.errors import AccessDenied
 from hftray.adapters.paper_exchange import PaperExchange
+from hftray.catalog_rows import NewUser
 from hftray.core.errors import BrokerUnavailable, ConfigError, HftrayError, NotFound, StopError
 from hftray.core.ledger import RunInfo
 from hftray.groww_venue import credentials_of
 from hftray.layers import load
 from hftray.ports import Venue
-from hftray.ports_catalog import NewUser
 from hftray.settings import Settings
 from hftray.storage.catalog import Catalog
 from hftray.storage.database import connect

@@ -9,8 +9,8 @@ from cryptography.fernet import Fernet
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from hftray.catalog_rows import NewUser
 from hftray.core.errors import StopError
-from hftray.ports_catalog import NewUser
 from hftray.storage.catalog import Catalog
 from hftray.storage.secrets import KEY_FILE, KEY_VARIABLE, SecretBox
 

@@ -9,6 +9,7 @@ from engine_world import at, session
 from scan_world import FOUR, LIVELY, PATIENCE, CandleFeed, Market, Stepped, simulated
 
 from hftray.actors.loop import backoff
+from hftray.catalog_rows import UserRow
 from hftray.core.errors import (
     IllegalTransition,
     LedgerUnavailable,
@@ -19,7 +20,6 @@ from hftray.core.errors import (
 )
 from hftray.core.orders import Leg, Order, Side, TradeStatus
 from hftray.core.risk_view import RiskState
-from hftray.ports_catalog import UserRow
 
 
 @pytest.fixture(autouse=True)

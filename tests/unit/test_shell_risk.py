@@ -11,11 +11,11 @@ from risk_world import entry, fill, leave, opened, reduced
 from shell_world import World
 
 from hftray.actors.risk import RiskShell
+from hftray.catalog_rows import UserRow
 from hftray.core.errors import LedgerUnavailable, NotFound, NotRegistered, StaleEpoch
 from hftray.core.ledger import LedgerHealth
 from hftray.core.orders import Approval, Denial, TradeStatus
 from hftray.core.risk_view import RiskState
-from hftray.ports_catalog import UserRow
 
 
 @pytest.fixture
