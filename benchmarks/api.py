@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from ray import serve
 from system import started
 
-from hftray.actors import handles
+from hftray.actors.engine_handle import EngineHandle
 
 bare = FastAPI()
 
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--idle", action="store_true", help="stop the engine first")
     chosen = parser.parse_args()
     with started(serve_api=True) as (plan, _):
-        engine = handles.EngineHandle()
+        engine = EngineHandle()
         asyncio.run(engine.stop() if chosen.idle else engine.start())
         serve.run(Bare.bind(), name="bare", route_prefix="/bare")
         server = plan.settings.server

@@ -14,7 +14,8 @@ import psutil
 import ray
 from system import started
 
-from hftray.actors import handles, ray_calls
+from hftray.actors import ray_calls
+from hftray.actors.engine_handle import EngineHandle
 
 
 class Bare:
@@ -32,7 +33,7 @@ def unique_mb(pid: int) -> float:
 
 
 async def scan_a_while() -> None:
-    engine = handles.EngineHandle()
+    engine = EngineHandle()
     await engine.start()
     version = -1
     while True:

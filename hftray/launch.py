@@ -17,7 +17,7 @@ from hftray.ray_start import deferred_interrupts, no_half_of_ray, prepare_ray_en
 from hftray.settings import Settings
 
 if TYPE_CHECKING:
-    from hftray.actors.handles import EngineHandle
+    from hftray.actors.engine_handle import EngineHandle
     from hftray.core.ledger import RunInfo
     from hftray.planning import Plan
     from hftray.venues import BuildBroker
@@ -122,7 +122,7 @@ class System:
     def prepare(self, *, serve_api: bool) -> "tuple[Plan, RunInfo]":
         """Bring everything up without scanning."""
         from hftray import planning, venues, wiring
-        from hftray.actors import handles
+        from hftray.actors.engine_handle import EngineHandle
 
         settings = self._settings
         self.say("reading market data")
@@ -137,7 +137,7 @@ class System:
         run = asyncio.run(wiring.start_actors(plan, build_broker))
         if serve_api:
             self._serve(plan)
-        self._handle = handles.EngineHandle()
+        self._handle = EngineHandle()
         return plan, run
 
     def _tell(self, text: str) -> None:
@@ -186,11 +186,12 @@ class System:
         serve.run(api_application(plan), name=SERVE_APP, route_prefix="/")
 
     def _remove_actors(self) -> None:
-        from hftray.actors import handles, ray_calls
+        from hftray.actors import ray_calls
+        from hftray.actors.engine_handle import EngineHandle
 
         self.say("stopping the engine")
         if ray_calls.ENGINE in ray_calls.living():
             with contextlib.suppress(RetryError, UnknownOutcome):
-                asyncio.run(handles.EngineHandle().stop())
+                asyncio.run(EngineHandle().stop())
         for name in ray_calls.living():
             ray_calls.kill(name)

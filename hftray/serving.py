@@ -5,7 +5,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hftray import __version__, observe
-from hftray.actors import handles, ray_calls
+from hftray.actors import ray_calls
+from hftray.actors.engine_handle import EngineHandle
 from hftray.layers import load
 from hftray.planning import Plan, plan
 from hftray.strategies.plugins import load_plugins
@@ -67,7 +68,7 @@ class StandaloneReplica(ApiReplica):
         chosen = replace(await plan(settings), database_url=url)
         if ray_calls.ENGINE not in ray_calls.living():
             await start_actors(chosen)
-            await handles.EngineHandle().start()
+            await EngineHandle().start()
         await super().__init__(chosen)
 
 

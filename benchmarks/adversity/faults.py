@@ -14,7 +14,7 @@ from adversity.fault import Fault, NotThereError, marks_of
 from adversity.nodes import Nodes
 from adversity.signals import Stopped
 from adversity.system import ChaosSystem
-from hftray.actors.handles import EngineHandle
+from hftray.actors.engine_handle import EngineHandle
 from hftray.core.errors import HftrayError
 from hftray.storage import embedded
 

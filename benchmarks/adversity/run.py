@@ -16,7 +16,8 @@ from adversity.report import Outcome
 from adversity.schedule import Planned
 from adversity.system import ChaosSystem
 from adversity.watch import Watch
-from hftray.actors.handles import EngineHandle, LedgerHandle
+from hftray.actors.engine_handle import EngineHandle
+from hftray.actors.handles import LedgerHandle
 from hftray.core.errors import HftrayError
 
 HEALING = 60.0  # seconds that everything may take to be well again

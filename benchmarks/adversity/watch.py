@@ -16,7 +16,7 @@ import httpx
 
 from adversity.fault import Fault
 from adversity.system import ChaosSystem
-from hftray.actors.handles import EngineHandle
+from hftray.actors.engine_handle import EngineHandle
 from hftray.core.errors import HftrayError
 
 BY_HAND = 6.0  # seconds that entries stay barred before the operator resumes

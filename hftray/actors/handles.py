@@ -3,29 +3,18 @@
 Calls that can place an order or change the book are never retried by Ray: an error may come
 after success, so it surfaces as UnknownOutcome and the caller looks the order up. Reads and
 idempotent appends surface as RetryError.
+
+How commands reach the engine is in `engine_handle`, how backtests are run in `backtests_handle`.
 """
 
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
-from hftray.actors.jobs import Job, JobShell
 from hftray.actors.messages import Step, StepReport
-from hftray.actors.ray_calls import (
-    BACKTESTS,
-    BROKER,
-    CALL_TIMEOUT,
-    ENGINE,
-    PERSISTENCE,
-    RISK,
-    START_TIMEOUT,
-    Named,
-    shared,
-    stream_task,
-)
+from hftray.actors.ray_calls import BROKER, PERSISTENCE, RISK, START_TIMEOUT, Named
 from hftray.core.errors import LedgerUnavailable, UnknownOutcome
 from hftray.core.ledger import LedgerEvent, LedgerHealth, RunInfo, RunState, TradeRecord
 from hftray.core.market import Candle, Instrument
@@ -235,82 +224,3 @@ class SymbolHandle(Named):
         """One scan's news; pickled here, which is cheaper than Ray's way for arguments."""
         report: StepReport = pickle.loads(await self.ask("step_packed", pickle.dumps(step, 5)))
         return report
-
-
-class EngineHandle(Named):
-    """The engine actor, as the API replicas and the command line see it."""
-
-    def __init__(self) -> None:
-        super().__init__(ENGINE)
-
-    async def start(
-        self, user_id: str | None = None, capital: Decimal | None = None
-    ) -> dict[str, Any]:
-        """Begin scanning."""
-        return await self.ask(
-            "start", user_id, capital, lost=UnknownOutcome, patience=START_TIMEOUT
-        )
-
-    async def stop(self) -> dict[str, Any]:
-        """End scanning."""
-        return await self.ask("stop", lost=UnknownOutcome)
-
-    async def kill(self, reason: str, actor: str) -> dict[str, Any]:
-        """No entries, cancel, flatten."""
-        return await self.ask("kill", reason, actor, lost=UnknownOutcome)
-
-    async def resume(self, reason: str, actor: str) -> dict[str, Any]:
-        """Back to trading."""
-        return await self.ask("resume", reason, actor, lost=UnknownOutcome)
-
-    async def settle(self, symbol: str, price: Decimal, reason: str, actor: str) -> dict[str, Any]:
-        """Record that the broker does not hold a position any more."""
-        return await self.ask("settle", symbol, price, reason, actor, lost=UnknownOutcome)
-
-    async def strategies_changed(self) -> None:
-        """Read the strategies again."""
-        await self.ask("strategies_changed")
-
-    async def candles(self, symbol: str, limit: int) -> list[Candle]:
-        """The newest closed candles of a symbol."""
-        return await self.ask("candles", symbol, limit)
-
-    async def known_symbols(self) -> list[str]:
-        """Every symbol the feed can serve."""
-        return await self.ask("known_symbols")
-
-    async def snapshot(self, known: int = -1, patience: float = 10.0) -> tuple[int, dict[str, Any]]:
-        """The newest picture of the engine."""
-        return await self.ask("snapshot", known, patience)
-
-
-class BacktestsHandle(Named):
-    """The jobs of `actors.jobs`, kept by an actor that begins to live when it is first asked.
-
-    `steps` is a generator function, run on any worker: it yields floats, the share that is done,
-    and at last the result.
-    """
-
-    def __init__(self, steps: Callable[..., Iterator[Any]]) -> None:
-        super().__init__(BACKTESTS)
-        self._steps = steps
-
-    async def run(self, *arguments: Any, patience: float) -> Job:
-        """Start a job and wait for it so long. RetryError when there are too many."""
-        self._begin()
-        waiting = patience + CALL_TIMEOUT
-        return await self.ask("run", arguments, patience, patience=waiting)
-
-    async def look(self, job_id: str) -> Job:
-        """How far a job is. NotFound."""
-        self._begin()
-        return await self.ask("look", job_id)
-
-    async def cancel(self, job_id: str) -> None:
-        """End a job and forget it. NotFound."""
-        self._begin()
-        await self.ask("cancel", job_id)
-
-    def _begin(self) -> None:
-        if self._handle is None:
-            self._handle = shared(self.name, JobShell, partial(stream_task, self._steps))

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
-from hftray.actors.handles import BacktestsHandle, EngineHandle
+from hftray.actors.backtests_handle import BacktestsHandle
+from hftray.actors.engine_handle import EngineHandle
 from hftray.actors.jobs import Job
 from hftray.api.desk import EngineSnapshot
 from hftray.backtest.order import BacktestOrder
