@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from hftray import observe
 from hftray.actors.crew import SymbolPort
 from hftray.actors.loop import EngineOptions, ScanLoop
+from hftray.actors.picture import Picture
 from hftray.actors.risk_desk import EngineRisk
 from hftray.actors.snapshot import (
     SignalLog,
@@ -63,11 +64,9 @@ class EngineShell:
         self._symbols = symbols
         self._broker, self._risk, self._ledger = broker, risk, ledger
         self._signals = SignalLog(options.signal_log)
+        self._picture = Picture(self._taken)
         self._loop = self._new_loop()
         self._between_accounts = False  # not everybody is known to work on the same run
-        self._version = 0
-        self._snapshot: dict[str, Any] = {}
-        self._changed = asyncio.Condition()
         self._command = asyncio.Lock()
 
     # Commands
@@ -90,7 +89,7 @@ class EngineShell:
             await self._loop.halt()
             await self._ledger.set_scanning(self._run.run_id, True)
             self._loop.begin()
-            await self._publish()
+            await self._picture.renew()
 
     async def stop(self) -> dict[str, Any]:
         """End scanning after the present scan; positions stay in the ledger. Idempotent."""
@@ -111,7 +110,7 @@ class EngineShell:
         async with self._command:  # after a stop that is under way, which leaves all as it is
             if not (self.running or self._loop.ended):
                 await self._flatten()
-        await self._publish()
+        await self._picture.renew()
         return self._status()
 
     async def _flatten(self) -> None:
@@ -125,7 +124,7 @@ class EngineShell:
     async def resume(self, reason: str, actor: str) -> dict[str, Any]:
         """Back to trading after a kill or a reduction; on record with the reason."""
         await self._loop.resume(reason, actor)
-        await self._publish()
+        await self._picture.renew()
         return self._status()
 
     async def settle(self, symbol: str, price: Decimal, reason: str, actor: str) -> dict[str, Any]:
@@ -150,7 +149,7 @@ class EngineShell:
             # Its actor believes that it still holds them.
             self._loop.scanner.crew.recover.add(symbol)
             self._loop.reconciler.hurry()
-        await self._publish()
+        await self._picture.renew()
         return settled_row(trade, held.quantity - missing)
 
     async def strategies_changed(self) -> None:
@@ -170,7 +169,7 @@ class EngineShell:
                     if state.scanning and not self.running:
                         log.info("scanning goes on", run=state.run.run_id)
                         self._loop.begin()
-                    await self._publish()
+                    await self._picture.renew()
                 return
             except (RetryError, UnknownOutcome) as error:
                 log.warning("cannot rejoin yet", reason=str(error))
@@ -193,14 +192,7 @@ class EngineShell:
 
     async def snapshot(self, known: int = -1, patience: float = 10.0) -> tuple[int, dict[str, Any]]:
         """The newest picture; waits for one newer than `known`, up to `patience` seconds."""
-        if self._version == 0:
-            await self._publish()
-        async with self._changed:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(
-                    self._changed.wait_for(lambda: self._version > known), patience
-                )
-            return self._version, self._snapshot
+        return await self._picture.newer(known, patience)
 
     # Accounts
 
@@ -246,7 +238,7 @@ class EngineShell:
             risk=self._risk,
             ledger=self._ledger,
             signals=self._signals,
-            publish=self._publish,
+            publish=self._picture.renew,
         )
 
     # The picture
@@ -254,20 +246,17 @@ class EngineShell:
     def _status(self) -> dict[str, Any]:
         return engine_status(self._run, self._loop, symbols=list(self._symbols))
 
-    async def _publish(self) -> None:
+    def _taken(self) -> dict[str, Any]:
         scanner = self._loop.scanner
         held = [r for r in scanner.crew.reports.values() if r.position is not None]
-        async with self._changed:
-            self._version += 1
-            self._snapshot = {
-                "run_id": self._run.run_id,
-                "status": self._status(),
-                "signals": self._signals.newest_first(),
-                "latest": dict(self._signals.latest),
-                "risk": risk_row(scanner.view),
-                "positions": [position_row(report, self._rules) for report in held],
-            }
-            self._changed.notify_all()
+        return {
+            "run_id": self._run.run_id,
+            "status": self._status(),
+            "signals": self._signals.newest_first(),
+            "latest": dict(self._signals.latest),
+            "risk": risk_row(scanner.view),
+            "positions": [position_row(report, self._rules) for report in held],
+        }
 
 
 class EngineActor(EngineShell):

@@ -718,7 +718,7 @@ async def test_a_position_is_settled_only_when_the_broker_does_not_hold_it(house
     row = house.market.ledger.store.positions[reference]
     assert (row.exit_price, row.exit_reason) == (Decimal(100), made["reason"])
     await house.scans(3)
-    shown = {held["reference"] for held in house.engine._snapshot["positions"]}
+    shown = {held["reference"] for held in house.engine._picture.shown["positions"]}
     assert reference not in shown
     exits = [t for t in house.market.trades if t.position == reference]
     assert [t.reference for t in exits] == [made["reference"]]
