@@ -98,6 +98,8 @@ def _frozen(candles: Candles, rules: TradingRules) -> NDArray[np.bool_]:
     """Where `CandleBuffer.frozen` says so of the newest candle."""
     count, place = rules.feed.frozen_candles, np.arange(len(candles))
     still = candles.high == candles.low
+    if np.count_nonzero(still) < count:  # as with most shares
+        return np.zeros(len(candles), dtype=np.bool_)
     same = still.copy()
     same[:1] = False
     same[1:] &= still[:-1] & (candles.low[1:] == candles.low[:-1])
@@ -114,9 +116,8 @@ def _tables(track: Track, charges: ChargeSchedule) -> tuple[Ints, Ints] | None:
     None where they are too fine or too high, and without a day.
     """
     exchange = track.history.instrument.exchange
-    by_day = [
-        charges.table(of_day.session.day, exchange).rates for of_day in track.line.days.values()
-    ]
+    days = [of_day.session.day for of_day in track.line.days.values()]
+    by_day = [table.rates for table in charges.tables_of(days, exchange)]
     different = list(dict.fromkeys(by_day))
     for rates in different:
         parts, wholes = rates[2::2], rates[3::2]

@@ -16,7 +16,7 @@ import numpy as np
 from hftray.core.candles import COLUMNS, Candles, Ints
 from hftray.core.events import Decision, Vote
 from hftray.strategies.ensemble import Ensemble
-from hftray.strategies.strategy import Input, Strategy, Votes
+from hftray.strategies.strategy import Compiler, Input, Strategy, Votes
 
 UNSURE = 2
 """In place of a vote or a side: it must be counted first."""
@@ -36,7 +36,8 @@ class Ballot:
     @property
     def size(self) -> int:
         """Bytes held."""
-        return self.rows.nbytes + self.lowest.nbytes + self.highest.nbytes
+        same = self.lowest is self.highest
+        return self.rows.nbytes + self.lowest.nbytes + (0 if same else self.highest.nbytes)
 
     def settle(self, row: int, vote: int) -> None:
         """Be sure of the vote on one of `rows` from now on."""
@@ -80,7 +81,12 @@ class VoteCache:
 
 
 def ballots_of(
-    symbol: str, candles: Candles, ensemble: Ensemble, window: int, cache: VoteCache | None
+    symbol: str,
+    candles: Candles,
+    ensemble: Ensemble,
+    window: int,
+    cache: VoteCache | None,
+    compiler: Compiler | None = None,
 ) -> list[Ballot]:
     """Every voter's ballot over the candles, seen through a buffer of `window` candles."""
     place = (symbol, window, *cache.name_of(candles)) if cache is not None else ()
@@ -89,13 +95,13 @@ def ballots_of(
     for voter in ensemble.voters:
         strategy = voter.strategy
         if cache is None:
-            ballots.append(_ballot(strategy, candles, columns, window))
+            ballots.append(_ballot(strategy, candles, columns, window, compiler))
             continue
         parameters = strategy.parameters.model_dump_json(exclude={"weight"})
         key = (*place, type(strategy), strategy.variant, parameters)
         ballot = cache.find(key)
         if ballot is None:
-            ballot = _ballot(strategy, candles, columns, window)
+            ballot = _ballot(strategy, candles, columns, window, compiler)
             cache.keep(key, ballot)
         ballots.append(ballot)
     return ballots
@@ -110,6 +116,7 @@ def _ballot(
     candles: Candles,
     known: dict[Input, tuple[list[Any], list[Any]]],
     window: int,
+    compiler: Compiler | None,
 ) -> Ballot:
     if type(strategy).vote is not Strategy.vote:  # it votes by another rule than a history's
         rows = np.arange(len(candles))
@@ -122,8 +129,12 @@ def _ballot(
             known[need] = need.pick(result), need.radii(candles, window, result)
         columns += known[need][0]
         radii += known[need][1]
-    lowest, highest = strategy.survey(candles, columns, radii, window)
-    rows = np.flatnonzero(lowest | highest)
+    lowest, highest = strategy.survey(candles, columns, radii, window, compiler)
+    if lowest is highest:
+        rows = np.flatnonzero(lowest != 0)
+        votes = lowest[rows]
+        return Ballot(rows, votes, votes)
+    rows = np.flatnonzero((lowest | highest) != 0)
     return Ballot(rows, lowest[rows], highest[rows])
 
 

@@ -26,6 +26,7 @@ from hftray.core.risk import RiskBook
 from hftray.core.rules import TradingRules
 from hftray.core.session import TradingSession
 from hftray.strategies.ensemble import Ensemble
+from hftray.strategies.strategy import Compiler
 
 
 class _Quiet(SymbolEngine):
@@ -56,6 +57,7 @@ class Lane:
         *,
         slippage_bps: float,
         cache: VoteCache | None,
+        compiler: Compiler | None = None,
     ) -> None:
         signals = rules.signals
         self.history = history
@@ -63,7 +65,7 @@ class Lane:
         self.line, self._reel = self.track.line, self.track.reel
         self._rules = rules
         candles, window = self._reel.candles, signals.candle_buffer
-        ballots = ballots_of(history.symbol, candles, ensemble, window, cache)
+        ballots = ballots_of(history.symbol, candles, ensemble, window, cache, compiler)
         self._foresight = Foresight(candles, ensemble, window, ballots)
         self.chances = self.track.entry_chances(self._foresight)
         self.engine = _Quiet(history.instrument, rules, self._foresight)

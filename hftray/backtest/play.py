@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from hftray.backtest.compiling import compiled as in_machine_code
 from hftray.backtest.express import Express
 from hftray.backtest.foresight import VoteCache
 from hftray.backtest.history import SymbolHistory
@@ -51,9 +52,12 @@ def play(
     outcome = Outcome()
     ensemble = Ensemble(roster, rules.signals.threshold)
     lanes = [
-        Lane(history, ensemble, rules, book, outcome, slippage_bps=slippage_bps, cache=cache)
+        Lane(
+            history, ensemble, rules, book, outcome,
+            slippage_bps=slippage_bps, cache=cache, compiler=in_machine_code if compiled else None,
+        )
         for history in histories
-    ]
+    ]  # fmt: skip
     days = trading_days([lane.line for lane in lanes])
     account = _Account(book, lanes, outcome)
     express = Express(lanes[0], rules, book, slippage_bps) if len(lanes) == 1 else None

@@ -1,27 +1,17 @@
-"""Which set to try next: Optuna's samplers, asked and told, over a `Space`.
+"""Which set to try next, over a `Space`: all of a grid, some at random, or what TPE learns.
 
-Optuna sees the place of a value in its list, so a step of 0.1 gives 0.3 and not its neighbour
-among the floats. Grid and random search propose the same sets in the same order whatever the
-results are; taken up again they come by everything known and go on where they stopped. TPE learns:
-it is told what is known and goes on from there.
+Grid and random search propose the same sets in the same order whatever the results are; taken up
+again they come by everything known and go on where they stopped. TPE learns: it is told what is
+known and goes on from there.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
 
-import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.samplers import BaseSampler, GridSampler, RandomSampler, TPESampler
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
-
-from hftray.backtest.space import Dimension, ParameterSet, Space, Value
+from hftray.backtest.draws import drawn
+from hftray.backtest.learner import Learner
+from hftray.backtest.space import ParameterSet, Space, Value
 from hftray.core.errors import ConfigError, RejectError
 
 MOST_SETS = 1_000_000
@@ -40,6 +30,22 @@ class Method(StrEnum):
     GRID = "grid"
     RANDOM = "random"
     TPE = "tpe"
+
+
+class _Source(Protocol):
+    """Where sets come from."""
+
+    def propose(self, *, by_chance: bool) -> tuple[dict[str, Value], Any] | None:
+        """A set, and what to answer it with; None when there is no other."""
+        ...
+
+    def answer(self, ticket: Any, value: float | None) -> None:
+        """What a set came to; None when that is nothing good."""
+        ...
+
+    def discard(self, ticket: Any) -> None:
+        """The set was there before."""
+        ...
 
 
 class Search:
@@ -61,25 +67,19 @@ class Search:
         self.infeasible = 0
         self._space = space
         self._names = [dimension.name for dimension in space.dimensions]
-        self._by_name = {dimension.name: dimension for dimension in space.dimensions}
-        self._distributions = {d.name: _distribution(d) for d in space.dimensions}
-        optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would report every set
-        direction = StudyDirection.MAXIMIZE if maximise else StudyDirection.MINIMIZE
         known = list(known)
-        # A search that learns goes on from what is known, so it must not draw the same again.
-        seed = seed + len(known) if method is Method.TPE else seed
-        self._sampler = _sampler(space, method, seed)
-        self._by_chance = self._sampler if method is Method.GRID else RandomSampler(seed=seed)
-        self._study = optuna.create_study(sampler=self._sampler, direction=direction)
         self._known = {self._key(chosen): value for chosen, value in known}
         self._proposed: set[Key] = set()
         self._feasible = 0
-        self._pending: dict[Key, Trial] = {}
+        self._pending: dict[Key, Any] = {}
+        self._source: _Source
         if method is Method.TPE:
-            for chosen, value in known:
-                self._study.add_trial(self._finished(chosen, value))
+            # It goes on from what is known, so it must not draw the same again.
+            self._source = Learner(space, seed + len(known), maximise=maximise, known=known)
             self._proposed.update(self._known)
             self._feasible = len(self._known)
+        else:
+            self._source = _Drawn(space, seed)
 
     @property
     def learns(self) -> bool:
@@ -91,31 +91,31 @@ class Search:
         sets: list[dict[str, Value]] = []
         repeats = 0
         while len(sets) < most and repeats < EXHAUSTED and not self._complete():
-            self._study.sampler = self._sampler if repeats < STUCK else self._by_chance
-            trial = self._study.ask(self._distributions)
-            drawn = trial.params  # a copy each time
-            chosen = {name: _value(self._by_name[name], drawn[name]) for name in self._names}
+            proposal = self._source.propose(by_chance=repeats >= STUCK)
+            if proposal is None:
+                break
+            chosen, ticket = proposal
             key = self._key(chosen)
             if key in self._proposed:
                 repeats += 1
-                self._study.tell(trial, state=TrialState.FAIL)  # samplers pass over these
+                self._source.discard(ticket)
                 continue
             repeats = 0
             self._proposed.add(key)
             if not self._is_feasible(chosen):
-                self._study.tell(trial, state=TrialState.PRUNED)
+                self._source.answer(ticket, None)
                 continue
             self._feasible += 1
             if key in self._known:
-                self._answer(trial, self._known[key])
+                self._source.answer(ticket, self._known[key])
                 continue
-            self._pending[key] = trial
+            self._pending[key] = ticket
             sets.append(chosen)
         return sets
 
     def tell(self, chosen: ParameterSet, value: float | None) -> None:
         """What a set came to; None when the metric is undefined for it, which counts as bad."""
-        self._answer(self._pending.pop(self._key(chosen)), value)
+        self._source.answer(self._pending.pop(self._key(chosen)), value)
 
     def _complete(self) -> bool:
         size = self._space.size
@@ -129,31 +129,24 @@ class Search:
             return False
         return True
 
-    def _answer(self, trial: Trial, value: float | None) -> None:
-        if value is None:
-            self._study.tell(trial, state=TrialState.PRUNED)
-        else:
-            self._study.tell(trial, value)
-
-    def _finished(self, chosen: ParameterSet, value: float | None) -> FrozenTrial:
-        return create_trial(
-            state=TrialState.PRUNED if value is None else TrialState.COMPLETE,
-            value=value,
-            params={name: _place(self._by_name[name], chosen[name]) for name in self._names},
-            distributions=self._distributions,
-        )
-
     def _key(self, chosen: ParameterSet) -> Key:
         return tuple(chosen[name] for name in self._names)
 
 
-class _Grid(GridSampler):
-    """Every set once. The original looks through all trials after each one, to end a loop that is
-    not in use here: 50 ms a set after 1,000 sets.
-    """
+class _Drawn:
+    """Sets that were drawn whatever came of others."""
 
-    def after_trial(self, *_: Any) -> None:
-        """Nothing."""
+    def __init__(self, space: Space, seed: int) -> None:
+        self._sets = drawn(space, seed)
+
+    def propose(self, **_: bool) -> tuple[dict[str, Value], None] | None:
+        chosen = next(self._sets, None)
+        return None if chosen is None else (chosen, None)
+
+    def answer(self, *_: Any) -> None:
+        """No matter."""
+
+    discard = answer
 
 
 def _count(space: Space, method: Method, count: int | None) -> int:
@@ -163,33 +156,3 @@ def _count(space: Space, method: Method, count: int | None) -> int:
     if count is None or not 1 <= count <= MOST_SETS:
         raise ConfigError(f"--{method}: {count} sets; 1 to {MOST_SETS:,} are possible")
     return count
-
-
-def _sampler(space: Space, method: Method, seed: int) -> BaseSampler:
-    match method:
-        case Method.GRID:
-            places: Mapping[str, list[int]] = {
-                dimension.name: list(range(len(dimension.values))) for dimension in space.dimensions
-            }
-            return _Grid(places, seed=seed)
-        case Method.RANDOM:
-            return RandomSampler(seed=seed)
-        case Method.TPE:
-            # Sets that are being played count as bad ones, so that workers spread out.
-            return TPESampler(seed=seed, constant_liar=True)
-
-
-def _distribution(dimension: Dimension) -> BaseDistribution:
-    if not dimension.values:
-        return FloatDistribution(dimension.low, dimension.high)
-    if dimension.numeric:
-        return IntDistribution(0, len(dimension.values) - 1)
-    return CategoricalDistribution(range(len(dimension.values)))
-
-
-def _value(dimension: Dimension, place: Any) -> Value:
-    return dimension.values[place] if dimension.values else float(place)
-
-
-def _place(dimension: Dimension, value: Value) -> Any:
-    return dimension.values.index(value) if dimension.values else value

@@ -4,32 +4,30 @@ A moment is the epoch second at which candles close, the way a feed of closed ca
 After a day's last one comes its closing, when the last of the symbols' sessions ends.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
-from itertools import pairwise
-from math import ceil, floor
+from operator import attrgetter
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hftray.backtest.history import SymbolHistory
-from hftray.core.candles import Ints
+from hftray.core.candles import Ints, first_of_days
 from hftray.core.session import IST, TradingSession
 
 NEVER = 1 << 62
 """A moment after all others."""
 
-
 _EPOCH = datetime.fromtimestamp(0, IST)  # moments of one zone differ in a quick way
+_MOMENTS = attrgetter("opens", "closes", "entry_until", "square_off_at")
 
 
 @dataclass(slots=True)
 class Hours:
     """One symbol's session with its times as epoch seconds, and its candles' rows.
 
-    Rounded so that whole seconds compare with them as with the session's own times.
+    The times are rounded so that whole seconds compare with them as with the session's own.
     """
 
     session: TradingSession
@@ -39,17 +37,6 @@ class Hours:
     square_off_at: int
     rows: range = range(0)
     square_off_row: int = 0  # the first that closes then or later
-
-    @classmethod
-    def of(cls, session: TradingSession) -> "Hours":
-        """The hours of a session, its rows not known yet."""
-        opens, closes, until, square_off = (
-            (moment - _EPOCH).total_seconds()
-            for moment in (
-                session.opens, session.closes, session.entry_until, session.square_off_at
-            )
-        )  # fmt: skip
-        return cls(session, ceil(opens), floor(closes), ceil(until), ceil(square_off))
 
 
 @dataclass(frozen=True)
@@ -94,41 +81,43 @@ def timeline(history: SymbolHistory, seconds: int) -> Timeline:
 
 
 def _timeline(history: SymbolHistory, seconds: int) -> Timeline:
-    start, times = history.start, history.candles.time
-    days = history.candles.day[start:]
-    first = np.flatnonzero(np.diff(days, prepend=-1))
-    ordinals = days[first].tolist()
-    known = [history.sessions.get(date.fromordinal(day)) for day in ordinals]
-    bounds = np.append(first, len(days)) + start
-    spans = [
-        (day, low, high, Hours.of(session))
-        for day, session, (low, high) in zip(
-            ordinals, known, pairwise(bounds.tolist()), strict=True
-        )
-        if session is not None
-    ]
-    hours = [of_day for _, _, _, of_day in spans]
-    begins = times.searchsorted([of_day.opens for of_day in hours])
-    ends = times.searchsorted([of_day.closes - seconds + 1 for of_day in hours])
-    days_played: dict[int, Hours] = {}
-    kept: list[NDArray[np.int64]] = []
-    count = 0
-    for (day, low, high, of_day), begin, end in zip(
-        spans, begins.tolist(), ends.tolist(), strict=True
-    ):
-        of_session = np.arange(max(begin, low), min(end, high))
-        if of_session.size:
-            of_day.rows = range(count, count + of_session.size)
-            days_played[day] = of_day
-            kept.append(of_session)
-            count += of_session.size
-    rows = np.concatenate(kept) if kept else np.arange(0)
+    times, days = history.candles.time, history.candles.day
+    starts = first_of_days(days[history.start :]) + history.start
+    found = map(history.sessions.get, map(date.fromordinal, days[starts].tolist()))
+    sessions = {place: session for place, session in enumerate(found) if session is not None}
+    clock = _clock(sessions.values())
+    opens, closes, _, square_off_at = clock
+    places = np.fromiter(sessions, dtype=np.int64, count=len(sessions))
+    begins = np.maximum(times.searchsorted(opens), starts[places])
+    ends = np.append(starts, len(days))[places + 1]
+    ends = np.minimum(times.searchsorted(closes - seconds + 1), ends)
+    counts = np.maximum(ends - begins, 0)
+    stops = np.cumsum(counts)
+    firsts = stops - counts
+    rows = np.arange(counts.sum()) + np.repeat(begins - firsts, counts)
     moments = times[rows] + seconds
-    played = days_played.values()
-    over = moments.searchsorted([of_day.square_off_at for of_day in played]).tolist()
-    for of_day, row in zip(played, over, strict=True):
-        of_day.square_off_row = min(max(row, of_day.rows.start), of_day.rows.stop)
-    return Timeline(rows, moments, days_played)
+    first_out = np.clip(moments.searchsorted(square_off_at), firsts, stops)
+    played = [
+        Hours(session, *at, range(first, stop), out)
+        for session, at, first, stop, out in zip(
+            sessions.values(), clock.T.tolist(),
+            firsts.tolist(), stops.tolist(), first_out.tolist(), strict=True,
+        )
+        if stop > first
+    ]  # fmt: skip
+    return Timeline(rows, moments, {hours.session.day.toordinal(): hours for hours in played})
+
+
+def _clock(sessions: Collection[TradingSession]) -> Ints:
+    """Four rows of epoch seconds, as `Hours` has them."""
+    exact = [
+        [(moment - _EPOCH).total_seconds() for moment in moments]
+        for moments in map(_MOMENTS, sessions)
+    ]
+    columns = np.array(exact).reshape(-1, 4).T
+    whole = np.ceil(columns)
+    whole[1] = np.floor(columns[1])
+    return whole.astype(np.int64)
 
 
 def when(moment: int) -> datetime:

@@ -75,6 +75,13 @@ class Candles:
         )
 
 
+def first_of_days(day: Ints) -> Ints:
+    """The place of each day's first candle."""
+    firsts = np.ones(len(day), dtype=np.bool_)
+    np.not_equal(day[1:], day[:-1], out=firsts[1:])
+    return np.flatnonzero(firsts)
+
+
 def ist_day(moment: datetime) -> int:
     """The proleptic ordinal of the moment's date in India."""
     return moment.astimezone(IST).date().toordinal()

@@ -147,6 +147,12 @@ class ChargeSchedule:
             raise ConfigError(f"charges: no table for exchange {exchange} (there are {known})")
         return in_force
 
+    def tables_of(self, days: Sequence[date], exchange: str = "NSE") -> list[ChargeTable]:
+        """`table` of each of these days, which come in their order. ConfigError."""
+        if days and (first := self.table(days[0], exchange)) is self.table(days[-1], exchange):
+            return [first] * len(days)
+        return [self.table(day, exchange) for day in days]
+
     def charges(
         self, side: Side, *, quantity: int, price: Decimal, day: date, exchange: str = "NSE"
     ) -> Charges:

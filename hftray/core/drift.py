@@ -15,10 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hftray.core import indicators, talib
-from hftray.core.candles import Candles, Floats
+from hftray.core.candles import Candles, Floats, first_of_days
 
 Radius = float | Floats
 """A bound for all candles, or one for each."""
@@ -26,7 +25,7 @@ Radius = float | Floats
 UNKNOWN = float("inf")
 
 _EPSILON = float(np.finfo(np.float64).eps)
-_REACHES = (5, 40)  # candles; any would do, these two leave the fewest places open
+_LITTLE = 1e-7
 
 
 def drift(
@@ -48,69 +47,57 @@ def drift(
     return (bound,) * len(result) if isinstance(result, tuple) else bound
 
 
-def may_turn(
-    candles: Candles, window: int, period: int, multiplier: float
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Where SuperTrend could turn up, and down, wherever the buffer begins; it does nowhere else.
-
-    An upper band stands where some candle set it, as long as no close lay above it. Either that
-    was within the last few candles, or the closes of all of these lie below it. So it is nowhere
-    below the lower of their lowest basic band and their highest close, and a close that is not
-    above this turns nothing up. The lower band mirrors that.
-    """
-    settled, count = window - period - max(_REACHES) - 2, len(candles)
-    if settled < 1 or count < period + max(_REACHES) + 2:
-        return np.ones(count, dtype=np.bool_), np.ones(count, dtype=np.bool_)
-    close, high, low = candles.close, candles.high, candles.low
-    widest = float(high.max() - low.min())
-    slack = multiplier * (widest * (1 - 1 / period) ** settled + _rounding(high))
-    middle, reach = (high + low) / 2, multiplier * talib.ATR(high, low, close, period)
-    up = _may_cross(close, middle + reach, period, slack)
-    return up, _may_cross(-close, reach - middle, period, slack)
-
-
-def _may_cross(close: Floats, band: Floats, period: int, slack: float) -> NDArray[np.bool_]:
-    possible = np.ones(len(close), dtype=np.bool_)
-    for reach in _REACHES:
-        lowest = talib.MIN(band[period:], reach)
-        highest = talib.MAX(close, reach)[period - 1 : -1]
-        possible[period:] &= ~(close[period:] <= np.minimum(lowest, highest) - slack)
-    return possible
-
-
-def _rounding(values: Floats) -> float:
+def rounding_of(values: Floats) -> float:
+    """A bound for what running sums and averages of all the values can be off."""
     return 16 * len(values) * _EPSILON * float(np.abs(values).max())
 
 
-def _span(values: Floats) -> float:
-    return float(values.max() - values.min())
+def span_of(high: Floats, low: Floats) -> float:
+    """From the lowest value to the highest."""
+    return float(high.max() - low.min())
 
 
 def _sma(candles: Candles, window: int, _: Any, period: int) -> Radius:
-    return _rounding(candles.close) if window > period else UNKNOWN
+    return rounding_of(candles.close) if window > period else UNKNOWN
 
 
 def _volume_mean(candles: Candles, window: int, _: Any, period: int) -> Radius:
-    return _rounding(candles.volume) if window > period else UNKNOWN
+    return rounding_of(candles.volume) if window > period else UNKNOWN
 
 
-def _ema(candles: Candles, window: int, _: Any, period: int) -> Radius:
-    settled = window - period - 1  # candles since the start, seen from the candle before the newest
+def _ema(candles: Candles, window: int, result: Any, period: int) -> Radius:
+    """A buffer starts with the mean of its first closes; how far that was off is being forgotten.
+
+    Of the candle before the newest a little less was forgotten, so it goes by that one.
+    """
+    rounding, count = rounding_of(candles.close), len(candles)
+    settled = window - period - 1
     if settled < 1:
         return UNKNOWN
-    forgotten = (1 - 2 / (period + 1)) ** settled
-    return _span(candles.close) * forgotten + _rounding(candles.close)
+    if count < window:
+        return rounding
+    starts = slice(period - 1, count - window + period + 1)
+    left = np.abs(talib.SMA(candles.close, period)[starts] - result[starts])
+    left *= (1 - 2 / (period + 1)) ** settled
+    left += rounding
+    return _later(np.maximum(left[:-1], left[1:]), candles, window, float(candles.close.max()))
 
 
 def _macd(candles: Candles, window: int, _: Any, fast: int, slow: int, signal: int) -> Radius:
-    """The signal line averages lines that had settled less, so it bounds them too."""
+    """Each average starts off by at most the span of closes, the signal line by twice as much.
+
+    The signal line also averages what the lines are off. That adds up to a geometric series, as
+    the slower of both kinds forgets it.
+    """
     longest = max(fast, slow)
     settled = window - longest - signal - 1
     if settled < 1:
         return UNKNOWN
-    factor = 1 - 2 / (max(longest, signal) + 1)
-    forgotten = 8 * _span(candles.close) * (window + 1) * factor**settled
-    return forgotten + 8 * _rounding(candles.close)
+    quicker, slower = sorted(1 - 2 / (period + 1) for period in (longest, signal))
+    series = 1 / max(1 - quicker / slower, 1 / window)
+    share = 1 + 2 / (signal + 1) * series
+    forgotten = 4 * span_of(candles.close, candles.close) * share * slower**settled
+    return forgotten + 8 * rounding_of(candles.close)
 
 
 def _rsi(candles: Candles, window: int, _: Any, period: int = 14) -> Radius:
@@ -119,14 +106,15 @@ def _rsi(candles: Candles, window: int, _: Any, period: int = 14) -> Radius:
     The sum of Wilder's averages of gains and of losses is the one of moves, an EMA of 2p - 1.
     """
     settled = window - period - 2
-    if settled < 1 or len(candles) < 2 * period:
+    if settled < 1 or window < 2 * period:
         return UNKNOWN
     moves = np.abs(np.diff(candles.close, prepend=candles.close[0]))
     forgotten = 2 * (1 - 1 / period) ** settled * float(moves.max())
-    forgotten += _rounding(candles.close)
-    mean = talib.EMA(moves, 2 * period - 1) - forgotten
+    forgotten += rounding_of(candles.close)
+    mean = talib.EMA(moves, 2 * period - 1)[window - 1 :] - forgotten
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(mean > forgotten, 200 * forgotten / mean, UNKNOWN)
+        bound = np.where(mean > forgotten, 200 * forgotten / mean, UNKNOWN)
+    return _later(bound, candles, window, 100)
 
 
 def _bollinger(
@@ -136,9 +124,9 @@ def _bollinger(
     if window <= period:
         return UNKNOWN
     upper, middle, _ = result
-    variance = 4 * _rounding(candles.close) * float(candles.close.max())
+    variance = 4 * rounding_of(candles.close) * float(candles.close.max())
     deviation = np.maximum((upper - middle) / deviations, variance**0.5)
-    bound: Floats = _rounding(candles.close) + deviations * variance / deviation
+    bound: Floats = rounding_of(candles.close) + deviations * variance / deviation
     return bound
 
 
@@ -152,7 +140,7 @@ def _stochastic(
 
 def _vwap(candles: Candles, window: int, _: Any) -> Radius:
     """The same sums while the session's first candle is in the buffer, added by other code."""
-    starts = np.flatnonzero(np.diff(candles.day, prepend=-1))
+    starts = first_of_days(candles.day)
     lengths = np.diff(starts, append=len(candles))
     longest = int(lengths.max())
     rounding = 4 * longest * _EPSILON * float(candles.high.max())
@@ -172,6 +160,20 @@ def _atr(candles: Candles, window: int, _: Any, period: int = 14) -> Radius:
         forgotten = values * (1 - 1 / period) ** settled
         bound[window:] = forgotten + 16 * len(candles) * _EPSILON * values
     return bound
+
+
+def _later(bound: Floats, candles: Candles, window: int, scale: float) -> Radius:
+    """The bound from the first candle on whose buffer begins later than history does.
+
+    Before that nothing differs. One number where all are little against the `scale` of the values,
+    which is much quicker to compare with.
+    """
+    largest = float(bound.max(initial=0.0))
+    if largest <= _LITTLE * scale:
+        return largest
+    whole = np.zeros(len(candles))
+    whole[window - 1 :] = bound
+    return whole
 
 
 _DRIFTS: dict[Callable[..., Any], Callable[..., Radius]] = {

@@ -8,13 +8,12 @@ Indicators with a finite memory take `rows`, the part of the candles to work on:
 values alone `slice(-n, None)` spares the rest.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hftray.core import talib
-from hftray.core.candles import Candles, Floats
+from hftray.core.candles import Candles, Floats, first_of_days
 from hftray.core.errors import NotFound
 from hftray.core.talib import Ints
 
@@ -103,26 +102,28 @@ def vwap(candles: Candles) -> Floats:
 
     NaN until the session has traded a share.
     """
-    if not len(candles):
-        return np.empty(0)
-    starts = np.flatnonzero(np.diff(candles.day, prepend=-1))
-    lengths = np.diff(starts, append=len(candles))
-    # One row a session, filled up with zeros, so that all are summed at once.
-    inside = np.arange(lengths.max()) < lengths[:, np.newaxis]
-    typical = (candles.high + candles.low + candles.close) / 3.0
-    traded = _sums(typical * candles.volume, inside)
+    stretches = _stretches(candles.day)
+    means = _sums((candles.high + candles.low + candles.close) / 3.0 * candles.volume, stretches)
     with np.errstate(invalid="ignore"):  # nothing traded yet
-        means: Floats = traded / _sums(candles.volume, inside)
+        means /= _sums(candles.volume, stretches)
     return means
 
 
-def _sums(values: Floats, inside: NDArray[np.bool_]) -> Floats:
-    """Running sums of values that lie `inside`, anew in each of its rows."""
-    if inside.size == values.size:
-        return np.cumsum(values.reshape(inside.shape), axis=1).ravel()
-    rows = np.zeros(inside.shape)
-    rows[inside] = values
-    sums: Floats = np.cumsum(rows, axis=1)[inside]
+def _stretches(day: Ints) -> list[tuple[slice, int]]:
+    """Days that follow one another and are equally long, as most are, and how long."""
+    starts, count = first_of_days(day), len(day)
+    lengths = np.diff(starts, append=count)
+    changes = np.flatnonzero(np.diff(lengths, prepend=-1))
+    begins = starts[changes].tolist()
+    parts = map(slice, begins, [*begins[1:], count])
+    return list(zip(parts, lengths[changes].tolist(), strict=True))
+
+
+def _sums(values: Floats, stretches: Sequence[tuple[slice, int]]) -> Floats:
+    """Running sums of values, anew each day."""
+    sums = np.empty(len(values))
+    for part, length in stretches:
+        np.cumsum(values[part].reshape(-1, length), axis=1, out=sums[part].reshape(-1, length))
     return sums
 
 

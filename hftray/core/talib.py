@@ -55,6 +55,7 @@ RSI: Callable[..., Floats] = _plain("RSI")
 SMA: Callable[..., Floats] = _plain("SMA")
 STOCH: Callable[..., tuple[Floats, Floats]] = _plain("STOCH")
 SUPERTREND: Callable[..., tuple[Floats, Ints]] = _plain("SUPERTREND")
+TRANGE: Callable[..., Floats] = _plain("TRANGE")
 VWAP: Callable[..., Floats] = _plain("VWAP")
 WILLR: Callable[..., Floats] = _plain("WILLR")
 

@@ -21,6 +21,7 @@ from hftray.strategies.comparison import Columns, Pair, Truth
 from hftray.strategies.rough import Rough
 
 Votes = NDArray[np.int8]
+Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
 Column = NDArray[Any]
 
 Period = Annotated[int, Field(ge=2, le=250)]
@@ -156,13 +157,19 @@ class Strategy(ABC, Generic[P]):
         return self.votes_over(self.columns(candles))
 
     def survey(
-        self, candles: Candles, columns: Sequence[Column], radii: Sequence[Radius], window: int
+        self,
+        candles: Candles,
+        columns: Sequence[Column],
+        radii: Sequence[Radius],
+        window: int,
+        compiler: Compiler | None = None,
     ) -> tuple[Votes, Votes]:
         """The lowest and the highest vote that a buffer of `window` candles may give, by candle.
 
         `columns` are the inputs' columns, `radii` how far each may lie from the buffer's. Mostly
         both are the vote. Nothing is sure of inputs that nothing is known of, nor of a rule that
-        does more with its columns than compare, add and scale them.
+        does more with its columns than compare, add and scale them. A `compiler` makes plain
+        functions quick.
         """
         doubts, either = np.zeros((2, len(candles)), dtype=np.bool_)
         rough = [

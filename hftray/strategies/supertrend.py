@@ -7,12 +7,14 @@ import numpy as np
 from pydantic import Field
 
 from hftray.core.candles import Candles
-from hftray.core.drift import Radius, may_turn
+from hftray.core.drift import Radius
 from hftray.core.indicators import supertrend
+from hftray.core.turning import may_turn, turning_terms, turns
 from hftray.strategies.comparison import Pair, Truth
 from hftray.strategies.registry import register
 from hftray.strategies.strategy import (
     Column,
+    Compiler,
     Input,
     Parameters,
     Period,
@@ -45,9 +47,24 @@ class SuperTrendFlip(Strategy[SuperTrendParameters]):
         return (was == -1) & (direction == 1), (was == 1) & (direction == -1)
 
     def survey(
-        self, candles: Candles, columns: Sequence[Column], radii: Sequence[Radius], window: int
+        self,
+        candles: Candles,
+        columns: Sequence[Column],
+        radii: Sequence[Radius],
+        window: int,
+        compiler: Compiler | None = None,
     ) -> tuple[Votes, Votes]:
-        """The line remembers without end, so any candle on which it could turn may be a vote."""
-        p = self.parameters
-        up, down = may_turn(candles, window, p.period, p.multiplier)
-        return -down.view(np.int8), up.view(np.int8)
+        """The line remembers without end, so it is asked what the lines of all buffers do.
+
+        A buffer that still begins with the first candle of all has the line of the history.
+        """
+        p, lowest, highest = self.parameters, None, None
+        if compiler is not None:
+            terms = turning_terms(candles, window, p.period, p.multiplier)
+            if terms is not None:
+                lowest, highest = compiler(turns)(*terms)
+        if lowest is None or highest is None:
+            up, down = may_turn(candles, window, p.period, p.multiplier)
+            lowest, highest = -down.view(np.int8), up.view(np.int8)
+        lowest[:window] = highest[:window] = self.votes_over([columns[0][:window]])
+        return lowest, highest

@@ -98,11 +98,12 @@ def test_votes_of_a_strategy_that_did_not_change_are_not_computed_again(
 
 def test_a_doubtful_vote_is_taken_from_the_buffer_once(monkeypatch: pytest.MonkeyPatch) -> None:
     counted = Counted(monkeypatch)
-    player = Player(ground("exits.trailing_stop_percent=0.5:2:0.5", days=30))
-    first, _ = player(None, [{"exits.trailing_stop_percent": 1.0}])
+    # A long SuperTrend has not forgotten where the buffer began.
+    player = Player(ground("supertrend.period=10:100:10", days=30))
+    first, _ = player(None, [{"supertrend.period": 100}])
     taken = counted.buffers
     assert taken > 0
-    again, _ = player(None, [{"exits.trailing_stop_percent": 1.0}])
+    again, _ = player(None, [{"supertrend.period": 100}])
     assert counted.buffers == taken
     assert again == first
 
