@@ -86,20 +86,19 @@ def _timeline(history: SymbolHistory, seconds: int) -> Timeline:
     found = map(history.sessions.get, map(date.fromordinal, days[starts].tolist()))
     sessions = {place: session for place, session in enumerate(found) if session is not None}
     clock = _clock(sessions.values())
-    opens, closes, _, square_off_at = clock
     places = np.fromiter(sessions, dtype=np.int64, count=len(sessions))
-    begins = np.maximum(times.searchsorted(opens), starts[places])
+    begins = np.maximum(times.searchsorted(clock[0]), starts[places])
     ends = np.append(starts, len(days))[places + 1]
-    ends = np.minimum(times.searchsorted(closes - seconds + 1), ends)
+    ends = np.minimum(times.searchsorted(clock[1] - seconds + 1), ends)
     counts = np.maximum(ends - begins, 0)
     stops = np.cumsum(counts)
     firsts = stops - counts
     rows = np.arange(counts.sum()) + np.repeat(begins - firsts, counts)
     moments = times[rows] + seconds
-    first_out = np.clip(moments.searchsorted(square_off_at), firsts, stops)
+    first_out = np.clip(moments.searchsorted(clock[3]), firsts, stops)
     played = [
-        Hours(session, *at, range(first, stop), out)
-        for session, at, first, stop, out in zip(
+        Hours(session, opens, closes, until, square_off, range(first, stop), out)
+        for session, (opens, closes, until, square_off), first, stop, out in zip(
             sessions.values(), clock.T.tolist(),
             firsts.tolist(), stops.tolist(), first_out.tolist(), strict=True,
         )

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from hftray.core import talib
-from hftray.core.candles import Candles, Floats, first_of_days
+from hftray.core.candles import Candles, Floats, Ints, first_of_days
 from hftray.core.errors import NotFound
-from hftray.core.talib import Ints
 
 EVERY = slice(None)
 
@@ -88,7 +87,9 @@ def williams_r(candles: Candles, period: int = 14) -> Floats:
     return talib.WILLR(candles.high, candles.low, candles.close, period)
 
 
-def supertrend(candles: Candles, period: int = 10, multiplier: float = 3.0) -> tuple[Floats, Ints]:
+def supertrend(
+    candles: Candles, period: int = 10, multiplier: float = 3.0
+) -> tuple[Floats, talib.Ints]:
     """SuperTrend line and direction.
 
     The direction is +1 while the line supports the price, -1 while it caps it, and, being whole
@@ -168,7 +169,7 @@ def _named(names: tuple[str, ...], columns: tuple[Floats, ...]) -> dict[str, Flo
     return dict(zip(names, columns, strict=True))
 
 
-def _supertrend_columns(line: Floats, direction: Ints) -> dict[str, Floats]:
+def _supertrend_columns(line: Floats, direction: talib.Ints) -> dict[str, Floats]:
     known = np.where(direction == 0, np.nan, direction)
     return {"supertrend": line, "supertrend_direction": known}
 

@@ -68,30 +68,32 @@ def _off(candles: Candles, atr: Floats, period: int) -> float:
 
 def turning_terms(
     candles: Candles, window: int, period: int, multiplier: float
-) -> tuple[Floats, Floats, Floats, float, int, int] | None:
-    """What `turns` is called with: close, bands, slack, first row, how far a beginning serves.
+) -> tuple[Floats, Floats, Floats, float, int, int, int] | None:
+    """What `turns` is called with: close, bands, slack, first row, how far a beginning serves, and
+    how many rows there are from one to the next.
 
     None where the buffer is too short to tell anything.
     """
     # At least half of the buffer is left for the bands.
     settled = min(ceil(log(_LITTLE) / log(1 - 1 / period)), (window - period) // 2)
     ahead = window - 1 - period - settled
-    if (1 - 1 / period) ** settled > _MUCH or ahead <= _EVERY or len(candles) <= window:
+    every = min(_EVERY, ahead // 4)
+    if (1 - 1 / period) ** settled > _MUCH or every < 1 or len(candles) <= window:
         return None
     cap, floor, slack = _bands(candles, period, multiplier, settled)
     # Out of an object store come columns that cannot be written to, another kind to a compiler.
-    return candles.close.copy(), cap, floor, slack, window - ahead, ahead
+    return candles.close.copy(), cap, floor, slack, window - ahead, ahead, every
 
 
 def turns(
-    close: Any, cap: Any, floor: Any, slack: float, first: int, ahead: int
+    close: Any, cap: Any, floor: Any, slack: float, first: int, ahead: int, every: int
 ) -> tuple[Any, Any]:
     """The lowest and the highest vote on each row from `first + ahead` on, earlier ones are 0.
 
     A vote is +1 where the line turns up, -1 where it turns down. `cap` and `floor` are the basic
     bands of the whole history, at most `slack` from those of any buffer that a row's vote is of,
-    from `ahead` candles before the row on. A line is followed from every few rows on, beginning
-    with nothing known of it, until it is what the line from an earlier row was.
+    from `ahead` candles before the row on. Lines are followed from `every` so many
+    rows on, with nothing known of them at first, until they are what those from earlier rows were.
     """
     count = len(close)
     lines = np.full((count, 4), np.nan)
@@ -110,7 +112,7 @@ def turns(
                 lowest[row] = -1 if up[row - 1] and down[row] else 0
                 highest[row] = 1 if down[row - 1] and up[row] else 0
             row += 1
-        begin += _EVERY
+        begin += every
     return lowest, highest
 
 

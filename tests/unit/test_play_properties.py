@@ -17,6 +17,7 @@ from hftray.core import indicators
 from hftray.core.market import Instrument
 from hftray.core.rules import ExitRules, FeedRules, RiskLimits, SignalRules, TradingRules
 from hftray.core.session import SessionRules
+from hftray.strategies.defaults import default_strategies
 from hftray.strategies.ensemble import Ensemble
 from hftray.strategies.registry import forget, register
 from hftray.strategies.strategy import Input, Parameters, Strategy
@@ -71,6 +72,11 @@ _QUICK = {
     "supertrend": {"period": 4, "multiplier": 1.5},
     "stochastic_rsi": {"rsi_period": 4, "k_period": 5},
 }
+
+
+def _as_it_is(function):
+    """A compiler that leaves plain functions as they are."""
+    return function
 
 
 @st.composite
@@ -183,13 +189,16 @@ def test_a_cache_shared_by_runs_changes_nothing(seed, weather, roster):
     weather=weathers,
     roster=rosters(),
     window=st.sampled_from([30, 60, 120]),
+    compiler=st.sampled_from([None, _as_it_is]),
 )
 @settings(max_examples=60)
-def test_a_vote_lies_within_what_the_whole_history_says_of_it(seed, weather, roster, window):
+def test_a_vote_lies_within_what_the_whole_history_says_of_it(
+    seed, weather, roster, window, compiler
+):
     """The margins: whatever a buffer of that size votes, lies between lowest and highest."""
     candles = random_history("S", seed, weather, days=8).candles
     voters = Ensemble(roster).voters
-    ballots = ballots_of("S", candles, Ensemble(roster), window, None)
+    ballots = ballots_of("S", candles, Ensemble(roster), window, None, compiler)
     for voter, ballot in zip(voters, ballots, strict=True):
         bounds = dict(zip(ballot.rows.tolist(), zip(ballot.lowest, ballot.highest, strict=True),
                           strict=True))  # fmt: skip
@@ -228,9 +237,9 @@ def test_no_indicator_drifts_further_than_its_bound(seed, weather, window):
 def test_on_real_candles_hardly_a_vote_is_in_doubt():
     """Or the margins would be right but useless: the votes in doubt are counted one by one."""
     candles = real_candles("RELIANCE", 7_500)
-    ensemble = Ensemble([row for row in ROSTER if row["kind"] != "supertrend"])
-    for voter, ballot in zip(ensemble.voters, ballots_of("R", candles, ensemble, 375, None),
-                             strict=True):  # fmt: skip
+    ensemble = Ensemble(default_strategies())
+    ballots = ballots_of("R", candles, ensemble, 375, None, _as_it_is)
+    for voter, ballot in zip(ensemble.voters, ballots, strict=True):
         settled = ballot.rows > 300
         doubts = np.count_nonzero(ballot.lowest[settled] != ballot.highest[settled])
         assert doubts <= 20, voter.name
