@@ -71,7 +71,8 @@ def test_a_line_that_nothing_renewed_is_in_doubt():
 @pytest.mark.parametrize(("below", "bounds"), [(0.5, (-1, -1)), (0.005, (-1, 0)), (-0.5, (0, 0))])
 def test_a_price_as_near_to_the_line_as_the_bands_are_off_may_turn_it(below, bounds):
     close, cap, floor = np.full(40, 100.0), np.full(40, 101.0), np.full(40, 99.0)
-    close[20:], cap[20:], floor[20:] = 110.0, 111.0, 109.0  # up, and the floor is renewed
+    for rows, price in ((slice(22, 25), 90.0), (slice(25, 40), 110.0)):  # all bands are renewed
+        close[rows], cap[rows], floor[rows] = price, price + 1, price - 1
     close[35:] = 109.0 - below
     lowest, highest = turns(close, cap, floor, 0.01, 5, 15, 5)
     assert (lowest[35], highest[35]) == bounds
