@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hftray.backtest.kernel import Course, Terms
 from hftray.backtest.track import Track
 from hftray.core import indicators
-from hftray.core.candles import Candles, Floats, Ints
+from hftray.core.candles import Candles, Floats, Ints, writable
 from hftray.core.charges import ChargeSchedule
 from hftray.core.drift import drift
 from hftray.core.exits import trailing_factor
@@ -57,8 +57,8 @@ def _course(track: Track, rules: TradingRules, charges: ChargeSchedule) -> Cours
     newest = _run(ends - 1)
     hours = list(line.days.values())
     return Course(
-        open=_own(played.open), high=_own(played.high),
-        low=_own(played.low), close=_own(played.close),
+        open=writable(played.open), high=writable(played.high),
+        low=writable(played.low), close=writable(played.close),
         open_paise=_paise(played.open), close_paise=_paise(played.close),
         frozen=_frozen(candles, rules)[newest],
         atr_low=(atr - radius)[newest], atr_high=(atr + radius)[newest],
@@ -77,15 +77,6 @@ def _run(places: Ints) -> slice | Ints:
         return places
     first = places.item(0) if count else 0
     return slice(first, first + count)
-
-
-def _own(column: Floats) -> Floats:
-    """The column as numba knows it: another kind of array would be compiled for anew.
-
-    Out of an object store come columns that cannot be written to.
-    """
-    flags = column.flags
-    return column if flags.c_contiguous and flags.writeable else column.copy()
 
 
 def _paise(prices: Floats) -> Ints:

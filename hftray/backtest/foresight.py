@@ -16,7 +16,8 @@ import numpy as np
 from hftray.core.candles import COLUMNS, Candles, Ints
 from hftray.core.events import Decision, Vote
 from hftray.strategies.ensemble import Ensemble
-from hftray.strategies.strategy import Compiler, Input, Strategy, Votes
+from hftray.strategies.rough import Compiler
+from hftray.strategies.strategy import Input, Strategy, Votes
 
 UNSURE = 2
 """In place of a vote or a side: it must be counted first."""

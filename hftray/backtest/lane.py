@@ -26,7 +26,7 @@ from hftray.core.risk import RiskBook
 from hftray.core.rules import TradingRules
 from hftray.core.session import TradingSession
 from hftray.strategies.ensemble import Ensemble
-from hftray.strategies.strategy import Compiler
+from hftray.strategies.rough import Compiler
 
 
 class _Quiet(SymbolEngine):

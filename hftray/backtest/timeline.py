@@ -125,16 +125,15 @@ def when(moment: int) -> datetime:
 
 
 class Clock:
-    """One trading day of some symbols; `closing` is when the last session of it ends."""
+    """One trading day of some symbols.
+
+    `closing` is when the last session of it ends, `closes` the same as a time in India.
+    """
 
     def __init__(self, parts: Sequence[tuple[Timeline, Hours]], closing: int) -> None:
         self._parts = parts
         self.closing = closing
-
-    @cached_property
-    def closes(self) -> datetime:
-        """`closing` as a time in India."""
-        return when(self.closing)
+        self.closes = when(closing)
 
     @cached_property
     def moments(self) -> Ints:

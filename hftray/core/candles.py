@@ -82,6 +82,15 @@ def first_of_days(day: Ints) -> Ints:
     return np.flatnonzero(firsts)
 
 
+def writable(column: NDArray[Any]) -> NDArray[Any]:
+    """The column, or a copy where it cannot be written to, as columns out of an object store.
+
+    To a compiler the other kind is another type, for which it would compile anew.
+    """
+    flags = column.flags
+    return column if flags.c_contiguous and flags.writeable else column.copy()
+
+
 def ist_day(moment: datetime) -> int:
     """The proleptic ordinal of the moment's date in India."""
     return moment.astimezone(IST).date().toordinal()

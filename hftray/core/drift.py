@@ -25,7 +25,7 @@ Radius = float | Floats
 UNKNOWN = float("inf")
 
 _EPSILON = float(np.finfo(np.float64).eps)
-_LITTLE = 1e-7
+_LITTLE = 1e-7  # against the values; then one number for all candles will do, which is quicker
 
 
 def drift(
@@ -48,8 +48,8 @@ def drift(
 
 
 def rounding_of(values: Floats) -> float:
-    """A bound for what running sums and averages of all the values can be off."""
-    return 16 * len(values) * _EPSILON * float(np.abs(values).max())
+    """What running sums and averages of all the values, none negative, can be off at most."""
+    return 16 * len(values) * _EPSILON * float(values.max())
 
 
 def span_of(high: Floats, low: Floats) -> float:
@@ -77,10 +77,11 @@ def _ema(candles: Candles, window: int, result: Any, period: int) -> Radius:
     if count < window:
         return rounding
     starts = slice(period - 1, count - window + period + 1)
-    left = np.abs(talib.SMA(candles.close, period)[starts] - result[starts])
-    left *= (1 - 2 / (period + 1)) ** settled
-    left += rounding
-    return _later(np.maximum(left[:-1], left[1:]), candles, window, float(candles.close.max()))
+    off = np.abs(talib.SMA(candles.close, period)[starts] - result[starts])
+    left = (1 - 2 / (period + 1)) ** settled
+    if (most := float(off.max()) * left + rounding) <= _LITTLE * float(candles.close.max()):
+        return most
+    return _later(np.maximum(off[:-1], off[1:]) * left + rounding, candles, window)
 
 
 def _macd(candles: Candles, window: int, _: Any, fast: int, slow: int, signal: int) -> Radius:
@@ -108,13 +109,18 @@ def _rsi(candles: Candles, window: int, _: Any, period: int = 14) -> Radius:
     settled = window - period - 2
     if settled < 1 or window < 2 * period:
         return UNKNOWN
-    moves = np.abs(np.diff(candles.close, prepend=candles.close[0]))
+    moves = np.zeros(len(candles))
+    np.subtract(candles.close[1:], candles.close[:-1], out=moves[1:])
+    np.abs(moves, out=moves)
     forgotten = 2 * (1 - 1 / period) ** settled * float(moves.max())
     forgotten += rounding_of(candles.close)
     mean = talib.EMA(moves, 2 * period - 1)[window - 1 :] - forgotten
+    least = float(mean.min(initial=UNKNOWN))
+    if least > 0 and (most := 200 * forgotten / least) <= 100 * _LITTLE:
+        return most
     with np.errstate(divide="ignore", invalid="ignore"):
         bound = np.where(mean > forgotten, 200 * forgotten / mean, UNKNOWN)
-    return _later(bound, candles, window, 100)
+    return _later(bound, candles, window)
 
 
 def _bollinger(
@@ -162,15 +168,11 @@ def _atr(candles: Candles, window: int, _: Any, period: int = 14) -> Radius:
     return bound
 
 
-def _later(bound: Floats, candles: Candles, window: int, scale: float) -> Radius:
+def _later(bound: Floats, candles: Candles, window: int) -> Floats:
     """The bound from the first candle on whose buffer begins later than history does.
 
-    Before that nothing differs. One number where all are little against the `scale` of the values,
-    which is much quicker to compare with.
+    Before that nothing differs.
     """
-    largest = float(bound.max(initial=0.0))
-    if largest <= _LITTLE * scale:
-        return largest
     whole = np.zeros(len(candles))
     whole[window - 1 :] = bound
     return whole

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hftray.core import talib
-from hftray.core.candles import Candles, Floats
+from hftray.core.candles import Candles, Floats, writable
 from hftray.core.drift import rounding_of
 
 _REACHES = (5, 40)  # candles; any would do, these two leave the fewest places open
-_EVERY = 48  # candles from one beginning that is followed to the next
+_EVERY = 96  # candles from one beginning that is followed to the next
 _LITTLE, _MUCH = 1e-4, 1e-2  # what may be left of an ATR's start when a line begins
 
 
@@ -81,8 +81,7 @@ def turning_terms(
     if (1 - 1 / period) ** settled > _MUCH or every < 1 or len(candles) <= window:
         return None
     cap, floor, slack = _bands(candles, period, multiplier, settled)
-    # Out of an object store come columns that cannot be written to, another kind to a compiler.
-    return candles.close.copy(), cap, floor, slack, window - ahead, ahead, every
+    return writable(candles.close), cap, floor, slack, window - ahead, ahead, every
 
 
 def turns(

@@ -15,25 +15,35 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Radius = float | Array
 
+Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""Makes a plain function quick."""
+
 
 class Rough:
     """A column of values, each at most `radius` from the true one.
 
     `doubts` is shared by all that comes of a rule: true where a comparison could turn out the
-    other way. Where one of the first `certain` values is NaN, the true one is NaN too.
+    other way. Where one of the first `certain` values is NaN, the true one is NaN too. With a
+    `compiler`, a comparison may be made in one pass over the values.
     """
 
-    __slots__ = ("certain", "doubts", "radius", "value")
+    __slots__ = ("certain", "compiler", "doubts", "radius", "value")
     __array_ufunc__ = None  # numpy leaves operators to this class, and its functions refuse it
     __hash__ = None  # type: ignore[assignment]  # equality is elementwise
 
     def __init__(
-        self, value: Array, radius: Radius, doubts: NDArray[np.bool_], certain: int = 0
+        self,
+        value: Array,
+        radius: Radius,
+        doubts: NDArray[np.bool_],
+        certain: int = 0,
+        compiler: Compiler | None = None,
     ) -> None:
         self.value = value
         self.radius = radius
         self.doubts = doubts
         self.certain = certain
+        self.compiler = compiler
 
     def __add__(self, other: Any) -> "Rough":
         value, radius = parts(other)
@@ -59,9 +69,10 @@ class Rough:
         return self._of(abs(self.value), self.radius)
 
     def _of(self, value: Array, radius: Radius, other: Any = None) -> "Rough":
-        return Rough(value, radius, self.doubts, self._certain_with(other))
+        return Rough(value, radius, self.doubts, self.certain_with(other), self.compiler)
 
-    def _certain_with(self, other: Any) -> int:
+    def certain_with(self, other: Any) -> int:
+        """In how many of the first places NaN of either is certain."""
         return min(self.certain, other.certain) if isinstance(other, Rough) else self.certain
 
     def __gt__(self, other: Any) -> Array:
@@ -85,12 +96,12 @@ class Rough:
     def _compare(self, how: Callable[[Any, Any], Any], other: Any) -> Array:
         value, radius = parts(other)
         radius = self.radius + radius
-        if not _exact(radius):
+        if not exact(radius):
             # Written so that NaN is in doubt, unless the true value is known to be NaN as well.
             apart = self.value - value
             np.absolute(apart, out=apart)
             sure = apart > radius
-            early = slice(self._certain_with(other))
+            early = slice(self.certain_with(other))
             sure[early] |= np.isnan(apart[early])
             np.logical_or(self.doubts, np.logical_not(sure, out=sure), out=self.doubts)
         answer: Array = how(self.value, value)
@@ -102,5 +113,6 @@ def parts(other: Any) -> tuple[Any, Radius]:
     return (other.value, other.radius) if isinstance(other, Rough) else (other, 0.0)
 
 
-def _exact(radius: Radius) -> bool:
+def exact(radius: Radius) -> bool:
+    """Whether nothing is rough."""
     return isinstance(radius, float) and radius == 0.0

@@ -18,10 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from hftray.core.candles import Candles
 from hftray.core.drift import UNKNOWN, Radius, drift
 from hftray.strategies.comparison import Columns, Pair, Truth
-from hftray.strategies.rough import Rough
+from hftray.strategies.rough import Compiler, Rough
 
 Votes = NDArray[np.int8]
-Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
 Column = NDArray[Any]
 
 Period = Annotated[int, Field(ge=2, le=250)]
@@ -91,6 +90,7 @@ def _rough(
     window: int,
     doubts: NDArray[np.bool_],
     either: NDArray[np.bool_],
+    compiler: Compiler | None,
 ) -> Columns:
     """A column as a pair, with `doubts` of the pair and `either` of the whole column.
 
@@ -100,9 +100,9 @@ def _rough(
     certain = 0 if isinstance(radius, float) and radius == UNKNOWN else window
     fewer = max(0, certain - 1)
     return Columns.of(
-        Rough(column, radius, either, certain),
-        Rough(column[:-1], _part(radius, slice(-1)), doubts, fewer),
-        Rough(column[1:], _part(radius, slice(1, None)), doubts, fewer),
+        Rough(column, radius, either, certain, compiler),
+        Rough(column[:-1], _part(radius, slice(-1)), doubts, fewer, compiler),
+        Rough(column[1:], _part(radius, slice(1, None)), doubts, fewer, compiler),
     )
 
 
@@ -173,7 +173,8 @@ class Strategy(ABC, Generic[P]):
         """
         doubts, either = np.zeros((2, len(candles)), dtype=np.bool_)
         rough = [
-            _rough(c, r, window, doubts[1:], either) for c, r in zip(columns, radii, strict=True)
+            _rough(c, r, window, doubts[1:], either, compiler)
+            for c, r in zip(columns, radii, strict=True)
         ]
         votes = np.zeros(len(candles), dtype=np.int8)
         try:

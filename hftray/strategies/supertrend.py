@@ -12,9 +12,9 @@ from hftray.core.indicators import supertrend
 from hftray.core.turning import may_turn, turning_terms, turns
 from hftray.strategies.comparison import Pair, Truth
 from hftray.strategies.registry import register
+from hftray.strategies.rough import Compiler
 from hftray.strategies.strategy import (
     Column,
-    Compiler,
     Input,
     Parameters,
     Period,

@@ -65,7 +65,7 @@ def test_a_line_that_nothing_renewed_is_in_doubt():
     close[55:] = 102.0  # above any cap: whatever was down turns up
     lowest, highest = turns(close, cap, floor, 1e-9, first, ahead, 5)
     assert (lowest[55], highest[55]) == (0, 1)
-    assert not lowest[56:].any() and not highest[56:].any()
+    assert not (lowest[56:] | highest[56:]).any()
 
 
 @pytest.mark.parametrize(("below", "bounds"), [(0.5, (-1, -1)), (0.005, (-1, 0)), (-0.5, (0, 0))])
