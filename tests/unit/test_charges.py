@@ -1,5 +1,5 @@
 from copy import deepcopy
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -54,6 +54,13 @@ def test_the_day_picks_the_table():
     after = SCHEDULE.charges(Side.BUY, quantity=1, price=crore, day=NEW)
     assert (before.exchange, before.ipft) == (D("297.00"), D("10.00"))
     assert (after.exchange, after.ipft) == (D("306.99"), D("0.01"))
+
+
+@pytest.mark.parametrize("first", [date(2026, 2, 25), date(2026, 4, 1), date(2020, 1, 1)])
+def test_the_tables_of_many_days_are_those_of_each(first):
+    days = [first + timedelta(days=number) for number in range(10)]
+    assert SCHEDULE.tables_of(days) == [SCHEDULE.table(day) for day in days]
+    assert SCHEDULE.tables_of([]) == []
 
 
 def test_days_before_the_first_table_are_charged_by_it():
