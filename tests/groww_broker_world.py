@@ -33,6 +33,7 @@ INSTRUMENTS = {
 BUY = Order("20261120E0000000001", "TCS", "NSE", Leg.ENTRY, Side.BUY, 10, OPEN)
 EXIT = Order("20261120X0000000001", "TCS", "NSE", Leg.EXIT, Side.SELL, 10, OPEN)
 FLAT = 100.0
+MINUTES = 60  # of candles
 TICK_SECONDS = 15.0  # a one-minute candle of the loopback has four ticks
 
 
@@ -152,7 +153,7 @@ async def groww_world(
     """A world at the first tick of a day of flat prices, a wide circuit band around them."""
     clock = SteppedClock(OPEN)
     minute = timedelta(minutes=1)
-    candles = [Candle("TCS", OPEN + minute * n, *[FLAT] * 4, 1000) for n in range(360)]
+    candles = [Candle("TCS", OPEN + minute * n, *[FLAT] * 4, 1000) for n in range(MINUTES)]
     market = Market({"TCS": candles}, clock)
     listing = {"tick_size": TICK_SIZE, "band_percent": Decimal(band_percent)}
     if freeze is not None:

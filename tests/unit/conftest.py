@@ -3,6 +3,8 @@
 import pytest
 import ray
 
+from hftray.adapters.groww import lane, order_changer
+
 
 @pytest.fixture(autouse=True)
 def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -10,3 +12,10 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a unit test started Ray; it belongs in tests/integration")
 
     monkeypatch.setattr(ray, "init", refuse)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Groww broker looks as often as ever, and waits a fraction of the seconds in between."""
+    monkeypatch.setattr(order_changer, "CONFIRM_WAITS", (0.0, 0.01, 0.02, 0.04))
+    monkeypatch.setattr(lane, "_FIRST_PAUSE", 0.05)

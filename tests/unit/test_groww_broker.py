@@ -11,11 +11,14 @@ from decimal import Decimal
 import pytest
 from groww_broker_world import BUY, EXIT, OPEN, groww_world
 
+from hftray.adapters.groww import holdings
 from hftray.adapters.groww.governor import Urgency
 from hftray.core.errors import BrokerUnavailable, OrderRejected, UnknownOutcome
 from hftray.core.ledger import RunInfo, RunState
 from hftray.core.orders import OrderStatus, Side
 from hftray.core.reconcile import compare, locks
+
+pytestmark = pytest.mark.usefixtures("impatient")
 
 D = Decimal
 RUN = RunInfo(1, "live", "groww", "default", D(100_000))
@@ -182,7 +185,10 @@ async def test_a_position_closed_by_hand_is_not_closed_again(world):
     ("http_status", {"status": 503}), ("html", {}), ("error", {"code": "GA001"}),
     ("error", {"code": "GA005"}), ("slow", {"seconds": 4.0}),
 ])  # fmt: skip
-async def test_an_exit_is_sent_when_the_positions_cannot_be_read(world, kind, settings):
+async def test_an_exit_is_sent_when_the_positions_cannot_be_read(
+    world, kind, settings, monkeypatch
+):
+    monkeypatch.setattr(holdings, "EXIT_PATIENCE", 0.2)
     world.groww.faults.add(kind, path="/positions/user", times=None, **settings)
     assert (await world.broker.place(EXIT)).status is OrderStatus.WORKING
 

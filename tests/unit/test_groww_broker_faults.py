@@ -28,6 +28,8 @@ from hftray.core.position import Position
 from hftray.core.reconcile import compare, locks
 from hftray.core.risk_records import approved, finished
 
+pytestmark = pytest.mark.usefixtures("impatient")
+
 D = Decimal
 CREATE = "/order/create"
 LOOK_UP = "/order/status/reference/*"

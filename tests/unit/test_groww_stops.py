@@ -9,6 +9,8 @@ from groww_broker_world import EXIT, groww_world
 from hftray.core.errors import OrderRejected, UnknownOutcome
 from hftray.core.orders import OrderStatus
 
+pytestmark = pytest.mark.usefixtures("impatient")
+
 D = Decimal
 GUARD = replace(EXIT, stop=True, trigger=D("95.00"))
 TO = {"trigger": D("97.00"), "limit_price": None}

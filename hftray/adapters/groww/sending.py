@@ -1,9 +1,11 @@
 """One request to Groww: time limits, what a broken connection means, the server's clock."""
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -47,6 +49,7 @@ class Sender:
         before_sending: Callable[[httpx.Request], Awaitable[None]] = self._before_sending
         self._http = httpx.AsyncClient(
             base_url=base_url,
+            verify=_trusted(),
             transport=transport,
             limits=_CONNECTIONS,
             # Half the time for connecting, so that a dead address is known as "nothing was sent".
@@ -108,6 +111,12 @@ class Sender:
         # The header drops the fraction of its second, half a second on average.
         ours = sent_at + (self._wall() - sent_at) / 2
         self.skew = theirs + timedelta(seconds=0.5) - ours
+
+
+@cache
+def _trusted() -> ssl.SSLContext:
+    """The machine's certificates, read once in a process: it takes as long as many requests."""
+    return httpx.create_ssl_context()
 
 
 def retry_after(response: httpx.Response) -> float | None:

@@ -9,6 +9,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -200,16 +201,14 @@ class Faults:
 
     async def hold(self, fault: Fault) -> None:
         """Wait as long as a slow fault says, or until it is released or cleared."""
-        if fault.seconds is not None:
-            await asyncio.sleep(fault.seconds)
-            return
         event = asyncio.Event()
         with self._lock:
             if fault.number not in self._faults:
                 return
             self._held.setdefault(fault.number, []).append((asyncio.get_running_loop(), event))
             self._holding.notify_all()
-        await event.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), fault.seconds)
 
     def _of(self, kind: FaultKind) -> list[Fault]:
         return [fault for fault in self._faults.values() if fault.kind is kind]

@@ -28,6 +28,7 @@ from hftray.testing.groww.session import Keys, Sessions
 from hftray.testing.groww.world import World
 
 _START_SECONDS = 20.0
+_END_SECONDS = 1.0
 # How often a running market looks whether orders have met their price (real seconds).
 _PUMP_SECONDS = 0.02
 
@@ -143,7 +144,6 @@ class LoopbackGroww:
             access_log=False,
             date_header=False,
             server_header=False,
-            timeout_graceful_shutdown=1,
         )
         server = self._server = _Server(config)
         self._thread = threading.Thread(
@@ -161,8 +161,7 @@ class LoopbackGroww:
         if self._server is None or self._thread is None:
             return
         self.faults.clear()
-        self._server.should_exit = True
-        self._on_loop(self._abort_all)
+        self._on_loop(self._server.told_to_end.set)
         self._thread.join()
         self._server = self._thread = None
 
@@ -224,15 +223,33 @@ class LoopbackGroww:
 
 
 class _Server(uvicorn.Server):
-    """Says when it accepts connections."""
+    """Says when it accepts connections, and ends when it is told to.
+
+    Uvicorn's own loops look for that ten times a second, which a thousand tests would wait for.
+    """
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.ready = threading.Event()
+        self.told_to_end = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+    async def main_loop(self) -> None:
+        await self.told_to_end.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close every connection; what is still being answered notices, or is given up."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        if self.server_state.tasks:
+            _, late = await asyncio.wait(self.server_state.tasks, timeout=_END_SECONDS)
+            for task in late:
+                task.cancel()
 
 
 def _protocol(connections: dict[tuple[str, int], asyncio.Transport]) -> type[H11Protocol]:
