@@ -1,7 +1,7 @@
 """Random days with random disasters: whatever dies, stalls, repeats or gets lost, the books agree.
 
 hypothesis picks which message of a step meets which `Fate`, what the market does meanwhile and how
-the broker's news are mangled; it prints the steps of a failure. `HFTRAY_HYPOTHESIS_EXAMPLES` sets
+the broker's news are mangled; it prints the steps of a failure. `HYPOTHESIS_EXAMPLES` sets
 how many days are played (and each of them is longer then).
 """
 
@@ -15,8 +15,9 @@ from engine_world import BUY, HOLD, SELL, D
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis_profiles import examples
 
-EXAMPLES = int(os.environ.get("HFTRAY_HYPOTHESIS_EXAMPLES", "0"))
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", "0"))
 
 symbols = st.sampled_from(SYMBOLS)
 decisions = st.sampled_from([BUY, SELL, HOLD])
@@ -118,7 +119,7 @@ class GuardedDisasters(Disasters):
 TestDisasters = Disasters.TestCase
 TestGuardedDisasters = GuardedDisasters.TestCase
 TestDisasters.settings = TestGuardedDisasters.settings = settings(
-    max_examples=EXAMPLES or 40,
+    max_examples=EXAMPLES or examples(40),
     stateful_step_count=80 if EXAMPLES else 30,
     suppress_health_check=list(HealthCheck),
 )

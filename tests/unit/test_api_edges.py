@@ -10,6 +10,7 @@ import pytest
 from api_world import World, api_world
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from hftray.core.errors import BrokerUnavailable, ConfigError, LedgerUnavailable, UnknownOutcome
 
@@ -103,7 +104,7 @@ async def test_a_body_over_64_kib_is_a_413(world: World) -> None:
     check_problem(pieces, 413)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     path=st.sampled_from(
         ["/api/trades", "/api/strategies", "/api/users", "/api/backtest", "/api/engine/kill"]

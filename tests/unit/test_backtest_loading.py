@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from hftray.adapters.calendar import SessionCalendar
 from hftray.adapters.instruments import Listings
@@ -73,7 +74,7 @@ def markets(draw: st.DrawFn) -> tuple[list[Candle], dict[date, TradingSession]]:
     return candles, sessions
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(markets(), st.sampled_from([5, 10, 15, 30, 60]))
 def test_longer_candles_are_those_of_a_slow_and_plain_loop(
     market: tuple[list[Candle], dict[date, TradingSession]], minutes: int

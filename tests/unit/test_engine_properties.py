@@ -13,6 +13,7 @@ import numpy as np
 from engine_world import BUY, HOLD, INFY, SELL, SYMBOL, D, at, quiet_history, rules, session
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from hftray.core.engine import SymbolEngine
 from hftray.core.events import (
@@ -208,7 +209,7 @@ def remembered(engine):
     return own | {"candles": engine.candles.snapshot(), "feed": engine.feed.snapshot()}
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     given_moves=moves, every=st.integers(1, 9), when=entry_on, closed=st.booleans(), guard=guarded
 )
@@ -224,7 +225,7 @@ def test_an_engine_restored_anywhere_continues_identically(given_moves, every, w
     assert remembered(cut.engine) == remembered(whole.engine)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(given_moves=moves, other=moves, cut=st.integers(0, 80), when=entry_on, closed=st.booleans())
 def test_another_future_changes_no_past_command(given_moves, other, cut, when, closed):
     first, second = Day(rules(entry_on=when)), Day(rules(entry_on=when))
@@ -238,7 +239,7 @@ def test_another_future_changes_no_past_command(given_moves, other, cut, when, c
     assert second.log[: len(known)] == known
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(given_moves=moves, when=entry_on, closed=st.booleans())
 def test_no_voter_is_shown_a_candle_that_has_not_begun(given_moves, when, closed):
     day = Day(rules(entry_on=when))
@@ -251,7 +252,7 @@ def test_no_voter_is_shown_a_candle_that_has_not_begun(given_moves, when, closed
         assert all(moment <= newest.timestamp() for moment in seen)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(given_moves=moves, when=entry_on, closed=st.booleans(), guard=guarded)
 def test_phase_position_and_order_always_agree(given_moves, when, closed, guard):
     day = Day(chosen_rules(guard, entry_on=when))
@@ -265,7 +266,7 @@ def test_phase_position_and_order_always_agree(given_moves, when, closed, guard)
         assert engine.guard is None or engine.phase is Phase.OPEN
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(given_moves=moves, when=entry_on, closed=st.booleans(), guard=guarded)
 def test_every_share_that_was_entered_is_held_or_was_closed(given_moves, when, closed, guard):
     day = Day(chosen_rules(guard, entry_on=when))
@@ -282,7 +283,7 @@ def test_every_share_that_was_entered_is_held_or_was_closed(given_moves, when, c
     assert bought == closed_shares + held
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(given_moves=moves, when=entry_on)
 def test_a_report_told_twice_or_late_changes_nothing(given_moves, when):
     day = Day(rules(entry_on=when))

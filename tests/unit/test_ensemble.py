@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from signal_world import draw, part, random_candles
 
 from hftray.core.candles import Candles
@@ -180,7 +181,7 @@ def test_a_bad_active_row_is_refused_and_a_bad_inactive_one_ignored() -> None:
     assert Ensemble([row("astrology", 1, is_active=False)]).voters == ()
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(candles=random_candles(), data=st.data())
 def test_live_and_history_give_the_same_bits(candles: Candles, data: st.DataObject) -> None:
     weights = st.floats(0.01, 10)

@@ -23,6 +23,7 @@ from engine_world import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from hftray.core.engine import SymbolEngine
 from hftray.core.events import ClockAdvanced, FlattenRequested, SessionOpened, Vote
@@ -445,7 +446,7 @@ def spike_after(event, factor):
     return replace(event, time=event.time + timedelta(seconds=1), price=event.price * factor)
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(changes=walks, where=st.integers(0, 100), factor=spikes, kind=st.sampled_from(["t", "c"]))
 def test_a_single_spike_changes_no_candle_and_no_exit(changes, where, factor, kind):
     news = tick_day(changes) if kind == "t" else candle_day(changes)
@@ -462,7 +463,7 @@ def test_a_single_spike_changes_no_candle_and_no_exit(changes, where, factor, ki
     assert spiked.engine.open_pnl() == plain.engine.open_pnl()
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(factor=spikes, needed=st.integers(1, 6), wobble=st.lists(st.integers(-5, 5), min_size=6))
 def test_a_real_move_is_believed_after_as_many_confirmations_as_asked(factor, needed, wobble):
     desk = quiet(rules=TradingRules(feed=FeedRules(jump_confirmations=needed)))
@@ -502,7 +503,7 @@ def hostile_news(moves):
             yield tick(minutes, price if kind == "tick" else level + change)
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(moves=hostile, entry_on=st.sampled_from(["close", "tick"]), frozen=st.integers(2, 6))
 def test_no_entry_is_made_while_the_feed_is_at_fault(moves, entry_on, frozen):
     chosen = TradingRules(
@@ -515,7 +516,7 @@ def test_no_entry_is_made_while_the_feed_is_at_fault(moves, entry_on, frozen):
         assert not desk.engine.feed_fault or len(desk.intents(Leg.ENTRY)) == before
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(moves=hostile, killed=st.booleans())
 def test_whatever_the_feed_does_a_position_is_left_at_a_believed_price(moves, killed):
     desk = holding(feed=FeedRules(jump_confirmations=1000))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from virtual_time import now, run
 
 from hftray.adapters.groww.governor import Category, Governor, Limit, Urgency
@@ -55,7 +56,7 @@ calls = st.builds(
 limits = st.builds(Limit, st.integers(1, 40), st.sampled_from([1.0, 5.0, 60.0]))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(
     plan=st.lists(calls, max_size=120),
     configured=st.dictionaries(st.sampled_from(Category), st.tuples(limits, limits)),

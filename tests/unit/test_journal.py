@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from journal_world import LONG, PLAY, World, text, until
 
 from hftray.core.errors import IllegalTransition, LedgerUnavailable, NotFound, StaleEpoch
@@ -94,7 +95,7 @@ async def test_a_finished_run_is_complete_in_the_database(world: World) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 100_000)), max_size=40))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_outages_crashes_and_lost_answers_in_any_order_change_nothing(
     course: list[tuple[int, int]],
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from engine_world import BUY, SELL, Desk, Script, at, bar, on_bar, session, tick
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from market_data import real_candles
 from play_world import ROSTER, Weather, random_history, sessions_of
 from test_candles import buffer, rows, took
@@ -323,7 +324,7 @@ def told_both_ways(history, rules, way):
 
 @pytest.mark.parametrize("way", [extremes, ends])
 @given(seed=st.integers(0, 10_000), weather=weathers, rules=chosen_rules)
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_ticks_with_official_candles_decide_as_closed_candles_do(way, seed, weather, rules):
     history = random_history("S", seed, weather, days=4, candles=40)
     told_both_ways(history, rules, way)

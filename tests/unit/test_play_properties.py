@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from market_data import real_candles
 from play_world import ROSTER, Weather, random_history, same_outcome, sessions_of
 
@@ -99,7 +100,7 @@ def rosters(draw):
     start=st.sampled_from([0, 40, 55]),
     lengths=st.tuples(*[st.sampled_from([1, 22, 25])] * 3),
 )
-@settings(max_examples=120)
+@settings(max_examples=examples(120))
 def test_the_backtest_is_the_reference_whatever_the_market_does(
     seed, symbols, weather, rules, roster, capital, start, lengths
 ):
@@ -173,7 +174,7 @@ def test_the_backtest_is_the_reference_on_real_candles(symbols, rules, record_pr
 
 
 @given(seed=st.integers(0, 10_000), weather=weathers, roster=rosters())
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 def test_a_cache_shared_by_runs_changes_nothing(seed, weather, roster):
     """Not even where two runs differ in nothing but their candles or their weights."""
     cache = VoteCache(limit=10_000)  # some ballots are dropped
@@ -191,7 +192,7 @@ def test_a_cache_shared_by_runs_changes_nothing(seed, weather, roster):
     window=st.sampled_from([30, 60, 120]),
     compiler=st.sampled_from([None, _as_it_is]),
 )
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_a_vote_lies_within_what_the_whole_history_says_of_it(
     seed, weather, roster, window, compiler
 ):
@@ -222,7 +223,7 @@ def _differences(candles, window, need):
 
 
 @given(seed=st.integers(0, 10_000), weather=weathers, window=st.sampled_from([60, 120]))
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 def test_no_indicator_drifts_further_than_its_bound(seed, weather, window):
     candles = random_history("S", seed, weather, days=8).candles
     for voter in Ensemble(ROSTER).voters:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis_profiles import examples
 from risk_world import (
     CHARGES,
     DAY,
@@ -237,5 +238,5 @@ class RiskLife(RuleBasedStateMachine):
         assert mine["day"]["sequences"] == theirs["day"]["sequences"]
 
 
-RiskLife.TestCase.settings = settings(max_examples=120, stateful_step_count=40)
+RiskLife.TestCase.settings = settings(max_examples=examples(120), stateful_step_count=40)
 TestRiskLife = RiskLife.TestCase

@@ -6,6 +6,7 @@ import pytest
 from engine_world import BUY, D, Script, at, bar, on_bar, session, tick
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from shell_world import ROSTER, World
 
 from hftray.actors.messages import Step
@@ -244,7 +245,7 @@ _MOVES = {"same": 0, "up": 15, "down": -6, "through": -40}
 _BROKER = ("place", "amend", "cancel", "resolve")
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(steps)
 def test_whatever_is_lost_the_books_agree_in_the_end(given_steps):
     asyncio.run(_storm(given_steps))

@@ -18,6 +18,7 @@ from engine_world import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from shell_world import ROSTER, World
 
 from hftray.actors.messages import Step
@@ -517,7 +518,7 @@ faults = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(given_faults=faults, prices=st.lists(st.integers(980, 1020), min_size=30, max_size=30))
 def test_after_any_faults_exchange_ledger_book_and_symbol_agree(given_faults, prices):
     asyncio.run(_storm(given_faults, prices))

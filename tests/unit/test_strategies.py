@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from signal_world import draw, part, random_candles
 
 from hftray.core.candles import Candles
@@ -201,7 +202,7 @@ def test_the_cheap_way_to_the_newest_two_values_is_exact(voter: Strategy[Any]) -
                 np.testing.assert_allclose(short[-2:], long[-2:], rtol=1e-12, err_msg=str(need))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(candles=random_candles(), data=st.data())
 def test_truncating_the_future_changes_no_vote_and_the_live_vote_is_the_last(
     candles: Candles, data: st.DataObject

@@ -7,6 +7,7 @@ from statistics import fmean
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 
 from hftray.backtest.search import Method, Search
 from hftray.backtest.space import ParameterSet, Space
@@ -70,7 +71,7 @@ def test_another_seed_other_sets() -> None:
     assert first == again != other
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     method=st.sampled_from([Method.GRID, Method.RANDOM]),
     done=st.integers(0, 60),

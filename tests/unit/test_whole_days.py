@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from market_data import real_candles
 from play_world import ROSTER, Weather, book_of, random_history, same_outcome, sessions_of
 from risk_world import CHARGES
@@ -105,7 +106,7 @@ def test_days_taken_whole_and_step_by_step_are_the_reference(watch):
     frozen=st.sampled_from([1, 2, 500]),
     free=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_odd_numbers_change_nothing(
     seed, weather, grid, tick, capital, slippage, band, frozen, free
 ):
