@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 import httpx
@@ -31,6 +32,7 @@ from hftray.core.market import Candle
 from hftray.core.orders import Leg, Side, TradeStatus
 from hftray.core.position import Position
 from hftray.core.rules import TradingRules
+from hftray.strategies.registry import known_kinds
 from hftray.testing.memory_catalog import MemoryCatalog
 from hftray.testing.memory_ledger import MemoryLedger
 
@@ -67,6 +69,9 @@ def wire(found: Signal) -> dict[str, Any]:
     return {name: getattr(found, name) for name in Signal.__slots__}
 
 
+_LOG = [wire(signal("RELIANCE", minute)) for minute in range(600, 0, -1)]
+
+
 class FakeDesk:
     """A desk without an engine behind it."""
 
@@ -74,7 +79,7 @@ class FakeDesk:
         self.calls: list[tuple[Any, ...]] = []
         self.failure: Exception | None = None
         self.jobs: dict[str, Job] = {}
-        log = [wire(signal("RELIANCE", minute)) for minute in range(600, 0, -1)]
+        log = [dict(row) for row in _LOG]
         self.picture: EngineSnapshot = {
             "run_id": 1,
             "status": {
@@ -284,6 +289,15 @@ class World:
     ledger: MemoryLedger
 
 
+@cache
+def _application(settings: ApiSettings, kinds: tuple[str, ...]) -> FastAPI:
+    """One application for all tests of these settings and strategies.
+
+    What it serves is put in by each; `kinds` stand in its document.
+    """
+    return create_app(Services(None, None, settings))  # type: ignore[arg-type]
+
+
 @asynccontextmanager
 async def api_world(
     token: str | None = None,
@@ -294,7 +308,14 @@ async def api_world(
     ledger, desk = await filled_ledger(), FakeDesk()
     catalog = MemoryCatalog(ledger)
     settings = ApiSettings(version="1.2.3", token=token, mutations_per_minute=mutations_per_minute)
-    app = create_app(Services(change(catalog), desk, settings))
+    services = Services(change(catalog), desk, settings)
+    # One that counts calls is used by one test.
+    app = (
+        create_app(services)
+        if mutations_per_minute
+        else _application(settings, tuple(known_kinds()))
+    )
+    app.state.services = services
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:5000") as client:
         yield World(app, client, desk, catalog, ledger)
