@@ -3,8 +3,6 @@
 import pytest
 import ray
 
-from hftray.adapters.groww import lane, order_changer
-
 
 @pytest.fixture(autouse=True)
 def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,5 +15,6 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Groww broker looks as often as ever, and waits a fraction of the seconds in between."""
-    monkeypatch.setattr(order_changer, "CONFIRM_WAITS", (0.0, 0.01, 0.02, 0.04))
-    monkeypatch.setattr(lane, "_FIRST_PAUSE", 0.05)
+    groww = "hftray.adapters.groww"
+    monkeypatch.setattr(f"{groww}.order_changer.CONFIRM_WAITS", (0.0, 0.01, 0.02, 0.04))
+    monkeypatch.setattr(f"{groww}.lane._FIRST_PAUSE", 0.05)
