@@ -10,6 +10,7 @@ import numpy as np
 from engine_world import DAY, at
 from risk_world import CHARGES
 
+from hftray.backtest import compiling
 from hftray.backtest.history import SymbolHistory
 from hftray.backtest.outcome import Outcome
 from hftray.backtest.play import VoteCache, play
@@ -144,3 +145,24 @@ def sessions_of(candles: Candles) -> dict[date, TradingSession]:
         opens = datetime(day.year, day.month, day.day, 9, 15, tzinfo=IST)
         found[day] = trading_session(day, opens, opens + timedelta(minutes=375), SessionRules())
     return found
+
+
+class Watch:
+    """Calls the kernel and notes how its runs ended and how many days they took."""
+
+    def __init__(self):
+        self.ends = []
+        self.days = 0
+        self.trips = 0
+
+    def compiled(self, function):
+        run = compiling.compiled(function)
+
+        def watched(course, terms, rows, sides, first, *rest):
+            until, why, place, count = run(course, terms, rows, sides, first, *rest)
+            self.ends.append(why)
+            self.days += until - first
+            self.trips += count - rest[1]
+            return until, why, place, count
+
+        return watched

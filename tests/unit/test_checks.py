@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from market_data import real_candles
 from signal_world import draw
 from typer.testing import CliRunner
 
@@ -150,17 +149,6 @@ def test_a_strategy_silent_for_longer_than_the_buffer_fails() -> None:
 def test_too_few_candles_to_judge_is_said() -> None:
     fault = check_warm_up("mean", crossing(trailing_mean), walk(399), BUFFER).fault
     assert fault == "needs at least 400 candles to be judged, there are 399"
-
-
-@pytest.mark.market_data
-@pytest.mark.parametrize("kind", known_kinds())
-def test_hftrays_own_voters_are_honest_and_warm_on_real_candles(kind: str) -> None:
-    candles = real_candles("RELIANCE", 4_000)
-    for name, voter in named_voters(kind).items():
-        assert check_lookahead(name, voter, candles).fault == ""
-        found = check_warm_up(name, voter, candles, 375)
-        assert found.fault == ""
-        assert found.votes > 100
 
 
 # The commands

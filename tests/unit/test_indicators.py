@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from statistics import fmean, pstdev
 
 import numpy as np
@@ -115,29 +113,3 @@ def test_nothing_looks_ahead_on_a_real_symbol() -> None:
     for end in (30, 75, 76, 333, 699):
         for name, column in indicator_columns(INDICATORS, part(candles, 0, end)).items():
             np.testing.assert_array_equal(column, whole[name][:end], err_msg=name)
-
-
-PANDAS_STAYS_OUT = """
-import sys
-import hftray.strategies.ensemble, hftray.core.patterns
-assert "pandas" not in sys.modules and "polars" not in sys.modules, "loaded for nothing"
-import pandas
-assert pandas.Series([1]).sum() == 1
-"""
-
-PANDAS_STAYS_IN = """
-import sys, numpy, pandas, talib
-from hftray.core import talib as ours
-assert sys.modules["pandas"] is pandas
-assert hasattr(talib.SMA, "__wrapped__") and not hasattr(ours.SMA, "__wrapped__")
-assert ours.SMA(numpy.arange(6.0)[1:5], 2).tolist()[1:] == [1.5, 2.5, 3.5]
-assert talib.SMA(pandas.Series([1.0, 3.0]), 2).iloc[-1] == 2.0
-"""
-
-
-@pytest.mark.parametrize("program", [PANDAS_STAYS_OUT, PANDAS_STAYS_IN])
-def test_talib_neither_loads_pandas_nor_disturbs_it(program: str) -> None:
-    run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert run.returncode == 0, run.stderr

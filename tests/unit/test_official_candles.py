@@ -8,15 +8,12 @@ from engine_world import BUY, SELL, Desk, Script, at, bar, on_bar, session, tick
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis_profiles import examples
-from market_data import real_candles
-from play_world import ROSTER, Weather, random_history, sessions_of
+from play_world import Weather, random_history
 from test_candles import buffer, rows, took
-from tick_world import Run, ends, extremes
+from tick_world import ends, extremes, told_both_ways
 
-from hftray.backtest.history import SymbolHistory
 from hftray.core.engine import SymbolEngine
 from hftray.core.events import ClockAdvanced, SessionOpened
-from hftray.core.market import Instrument
 from hftray.core.orders import Leg
 from hftray.core.position import Phase
 from hftray.core.rules import ExitRules, SignalRules, TradingRules
@@ -296,6 +293,10 @@ weathers = st.builds(
     flat=st.sampled_from([0.0, 0.03]),
     gap=st.sampled_from([0.0, 0.05]),
 )
+LIVELY = TradingRules(
+    exits=ExitRules(stop_loss_atr=1.5, take_profit_atr=2.0, trailing_stop_percent=0.6),
+    signals=SignalRules(threshold=0.1),
+)
 chosen_rules = st.builds(
     TradingRules,
     exits=st.builds(
@@ -306,20 +307,6 @@ chosen_rules = st.builds(
     ),
     signals=st.builds(SignalRules, threshold=st.sampled_from([0.05, 0.15])),
 )
-
-
-def told_both_ways(history, rules, way):
-    """The decisions that both runs must share, having demanded that they do."""
-    closed, ticked = Run(history, ROSTER, rules), Run(history, ROSTER, rules, way)
-
-    def until(made):
-        return [one for one in made if closed.cut is None or one[0] < closed.cut]
-
-    assert until(ticked.signals) == until(closed.signals)
-    parts = slice(None) if way is extremes else slice(3)  # without the extremes, not the reason
-    expected, got = ([one[parts] for one in until(run.decisions)] for run in (closed, ticked))
-    assert got == expected
-    return expected
 
 
 @pytest.mark.parametrize("way", [extremes, ends])
@@ -338,24 +325,3 @@ def test_the_random_candles_do_decide_something():
         made += told_both_ways(history, LIVELY, extremes)
     assert sum(leg is Leg.EXIT for _, leg, *_ in made) > 30
     assert len({reason for *_, reason in made}) >= 4
-
-
-LIVELY = TradingRules(
-    exits=ExitRules(stop_loss_atr=1.5, take_profit_atr=2.0, trailing_stop_percent=0.6),
-    signals=SignalRules(threshold=0.1),
-)
-
-
-@pytest.mark.market_data
-@pytest.mark.parametrize("symbol", ["RELIANCE", "IDEA", "COLPAL"])
-def test_real_candles_decide_alike_told_either_way(symbol, record_property):
-    """Week by week, for after a candle whose open decides the runs hold other positions."""
-    decided = 0
-    candles = real_candles(symbol, 375 * 7)
-    for start in range(375, len(candles) - 375, 375):
-        part = candles.rows(slice(start - 375, start + 375))
-        history = SymbolHistory(Instrument(symbol), part, 375, sessions_of(part))
-        decided += len(told_both_ways(history, LIVELY, extremes))
-        told_both_ways(history, LIVELY, ends)
-    record_property("decisions", decided)
-    assert decided >= 10

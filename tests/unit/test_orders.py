@@ -1,8 +1,6 @@
 """Orders: their life as a table, and the names that make a retry find the earlier order."""
 
 import re
-import subprocess
-import sys
 from datetime import date
 from itertools import product
 
@@ -83,13 +81,3 @@ def test_the_same_step_of_another_database_has_another_reference(step):
     names = {order_reference(*step, database) for database in ("", "of May", "of June")}
     assert len(names) == 3
     assert {name[:9] for name in names} == {order_reference(*step)[:9]}
-
-
-def test_another_process_gives_the_same_reference():
-    """No hash seed, no state: a restarted actor finds the order of the one that died."""
-    code = (
-        "from datetime import date; from hftray.core.orders import Leg, order_reference; "
-        "print(order_reference(7, date(2026, 6, 1), 'INFY', Leg.EXIT, 3))"
-    )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == order_reference(7, date(2026, 6, 1), "INFY", Leg.EXIT, 3)

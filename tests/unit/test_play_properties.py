@@ -9,13 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis_profiles import examples
 from market_data import real_candles
-from play_world import ROSTER, Weather, random_history, same_outcome, sessions_of
+from play_world import ROSTER, Weather, random_history, same_outcome
 
 from hftray.backtest.express import Express
 from hftray.backtest.foresight import VoteCache, ballots_of
-from hftray.backtest.history import SymbolHistory
 from hftray.core import indicators
-from hftray.core.market import Instrument
 from hftray.core.rules import ExitRules, FeedRules, RiskLimits, SignalRules, TradingRules
 from hftray.core.session import SessionRules
 from hftray.strategies.defaults import default_strategies
@@ -158,19 +156,6 @@ _WEATHERS = [
     Weather(volatility=0.004, jump=0.01),
     Weather(volatility=0.004, flat=0.05, grid=0.5),
 ]
-
-
-@pytest.mark.market_data
-@pytest.mark.parametrize("symbols", [("RELIANCE",), ("TCS", "IDEA", "COLPAL")])
-@pytest.mark.parametrize("rules", [TradingRules(), LIVELY], ids=["default", "lively"])
-def test_the_backtest_is_the_reference_on_real_candles(symbols, rules, record_property):
-    histories = []
-    for symbol in symbols:
-        candles = real_candles(symbol, 375 + 75 * 24)
-        histories.append(SymbolHistory(Instrument(symbol), candles, 375, sessions_of(candles)))
-    outcome = same_outcome(histories, ROSTER, rules)
-    record_property("trades", len(outcome.trips))
-    assert len(outcome.trips) >= 3
 
 
 @given(seed=st.integers(0, 10_000), weather=weathers, roster=rosters())

@@ -1,9 +1,7 @@
 """Strategies from files and entry points, and the contract they are held to."""
 
 import json
-import pickle
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
@@ -112,25 +110,6 @@ async def test_a_row_of_the_kind_is_taken_by_the_api_and_votes_in_the_ensemble(
 
 
 # Loading
-
-
-def test_a_file_reaches_a_process_that_cannot_read_it(example: Path) -> None:
-    files = read_plugins([example])
-    load_plugins(files)
-    (voter,) = make_voters("donchian", {})
-    sent = pickle.dumps((files, pickle.dumps(voter)))
-    example.unlink()
-    program = (
-        "import pickle, sys\n"
-        "from hftray.strategies.plugins import load_plugins\n"
-        "files, voter = pickle.loads(sys.stdin.buffer.read())\n"
-        "load_plugins(files)\n"
-        "print(pickle.loads(voter).parameters.period)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], input=sent, capture_output=True, cwd=ROOT, check=True
-    )
-    assert done.stdout == b"75\n"
 
 
 def test_loading_twice_is_once_and_an_edited_file_is_refused(example: Path) -> None:

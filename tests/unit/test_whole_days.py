@@ -1,8 +1,6 @@
 """Days that are played whole: that they are, that nothing odd is, and how they are compiled."""
 
 import pickle
-import subprocess
-import sys
 from dataclasses import replace
 from decimal import Decimal
 
@@ -11,15 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis_profiles import examples
-from market_data import real_candles
-from play_world import ROSTER, Weather, book_of, random_history, same_outcome, sessions_of
+from play_world import ROSTER, Watch, Weather, book_of, random_history, same_outcome
 from risk_world import CHARGES
 
 from hftray.backtest import compiling, kernel, whole_days
-from hftray.backtest.history import SymbolHistory
 from hftray.backtest.play import play
 from hftray.backtest.runner import free_of
-from hftray.backtest.sweep import metrics_of
 from hftray.core import money
 from hftray.core.candles import COLUMNS
 from hftray.core.charges import order_charges
@@ -50,27 +45,6 @@ WEATHERS = [
     Weather(volatility=0.004, jump=0.01),
     Weather(volatility=0.004, flat=0.05, grid=0.5),
 ]
-
-
-class Watch:
-    """Calls the kernel and notes how its runs ended and how many days they took."""
-
-    def __init__(self):
-        self.ends = []
-        self.days = 0
-        self.trips = 0
-
-    def compiled(self, function):
-        run = compiling.compiled(function)
-
-        def watched(course, terms, rows, sides, first, *rest):
-            until, why, place, count = run(course, terms, rows, sides, first, *rest)
-            self.ends.append(why)
-            self.days += until - first
-            self.trips += count - rest[1]
-            return until, why, place, count
-
-        return watched
 
 
 @pytest.fixture
@@ -128,31 +102,6 @@ def test_the_kernel_gives_the_same_where_it_is_not_compiled(monkeypatch):
     monkeypatch.setattr(whole_days, "compiled", lambda function: function)
     for seed, weather in enumerate(WEATHERS):
         same_outcome([random_history("S", seed, weather, days=5, rules=HOURS)], ROSTER, LIVELY)
-
-
-@pytest.mark.market_data
-@pytest.mark.parametrize("symbol", ["RELIANCE", "TCS", "IDEA"])
-def test_a_year_of_real_candles_is_that_of_single_steps(symbol, watch):
-    """The ensemble, and a cross of averages that trades often; every figure to the last bit."""
-    candles = real_candles(symbol, 375 + 75 * 250)
-    history = SymbolHistory(Instrument(symbol), candles, 375, sessions_of(candles))
-    cross = {"short_period": 20, "long_period": 100, "variants": ("sma",)}
-    crosses = [{"id": 1, "kind": "ma_crossover", "is_active": True, "parameters": cross}]
-    for roster in (ROSTER, crosses):
-        outcomes = []
-        for compiled in (False, True):
-            book = book_of([history], TradingRules(), 100_000)
-            outcomes.append(
-                play([history], roster, rules=TradingRules(), book=book, slippage_bps=2.0,
-                     compiled=compiled)
-            )  # fmt: skip
-        stepped, whole = outcomes
-        capital = Decimal(100_000)
-        assert metrics_of(whole, capital) == metrics_of(stepped, capital)
-        assert whole.curve == stepped.curve
-        assert whole.trips == stepped.trips
-        assert whole.count > 60
-    assert watch.days > 450  # of 500
 
 
 @given(
@@ -223,12 +172,3 @@ def test_without_a_place_for_the_cache_it_is_compiled_all_the_same(monkeypatch):
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
     compiled = compiling.compiled.__wrapped__(money.rounded_share)
     assert compiled(10, 1, 4) == 3
-
-
-def test_numba_is_not_loaded_before_a_kernel_is_needed():
-    """Neither by an import, nor by a backtest that is played once."""
-    code = (
-        "import sys; import hftray.cli, hftray.backtest.runner, hftray.backtest.play; "
-        "import hftray.actors.symbol; sys.exit('numba' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from play_world import ROSTER
+
 from hftray.backtest.history import SymbolHistory
 from hftray.core.engine import SymbolEngine
 from hftray.core.events import CancelOrder, Event, SessionOpened, Signal
@@ -144,3 +146,17 @@ def open_decides(held: Position, candle: Candle, rules: TradingRules) -> bool:
         if by_tick is not None:
             return by_tick is not reason
     return False
+
+
+def told_both_ways(history, rules, way):
+    """The decisions that both runs must share, having demanded that they do."""
+    closed, ticked = Run(history, ROSTER, rules), Run(history, ROSTER, rules, way)
+
+    def until(made):
+        return [one for one in made if closed.cut is None or one[0] < closed.cut]
+
+    assert until(ticked.signals) == until(closed.signals)
+    parts = slice(None) if way is extremes else slice(3)  # without the extremes, not the reason
+    expected, got = ([one[parts] for one in until(run.decisions)] for run in (closed, ticked))
+    assert got == expected
+    return expected
