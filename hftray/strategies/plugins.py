@@ -12,7 +12,8 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
@@ -69,13 +70,19 @@ def load_plugins(files: Sequence[StrategyFile | Path] = ()) -> tuple[str, ...]:
     and line, or the entry point, that failed; nothing of that one stays registered.
     """
     before = set(known_kinds())
-    for point in entry_points(group=GROUP):
+    for point in _installed():
         if point.value not in _POINTS:
             _load(_point_name(point), point.load)
             _POINTS.add(point.value)
     for file in files:
         _load_file(StrategyFile.read(file) if isinstance(file, Path) else file)
     return tuple(kind for kind in known_kinds() if kind not in before)
+
+
+@cache
+def _installed() -> EntryPoints:
+    """The entry points, looked for once in a process: every installed package is opened for it."""
+    return entry_points(group=GROUP)
 
 
 def kinds_of(file: StrategyFile) -> tuple[str, ...]:

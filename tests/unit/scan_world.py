@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import yaml
 from risk_world import CHARGES
@@ -57,8 +58,20 @@ def listings() -> Listings:
     return Listings.from_mapping(yaml.safe_load((CONFIG / "instruments.yaml").read_text()))
 
 
+class _Remembered(SimulatedFeed):
+    """The generated market, whose sessions are generated once for all tests: they never change."""
+
+    _sessions: ClassVar[dict[tuple[object, ...], object]] = {}
+
+    def _generate(self, symbol, day):
+        key = (self._characters[symbol], self._ticks_per_candle, day)
+        if key not in self._sessions:
+            self._sessions[key] = super()._generate(symbol, day)
+        return self._sessions[key]
+
+
 def simulated(start: date = MONDAY, seed: int = 42, ticks: int = 5) -> SimulatedFeed:
-    return SimulatedFeed(
+    return _Remembered(
         listings(),
         calendar(),
         seed=seed,

@@ -170,7 +170,7 @@ def test_entry_points_are_loaded_once_and_named_when_they_fail(
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "mine_b5.py").write_text(GOOD.replace('"mine"', '"packed"'), encoding="utf-8")
     points = [EntryPoint("packed", "mine_b5", plugins.GROUP)]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    monkeypatch.setattr(plugins, "_installed", lambda: points)
     assert load_plugins() == ("packed",)
     assert load_plugins() == ()
     points.append(EntryPoint("lost", "no_such_module_b5", plugins.GROUP))
