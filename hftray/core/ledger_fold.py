@@ -180,6 +180,9 @@ class RunMirror:
     def _settle(self, event: OrderSettled) -> None:
         trade = event.trade
         before = self._trades.get(trade.reference)
+        day = self._scalars.session_day
+        if before is None and day is not None and trade.session_day < day:
+            return  # of an earlier day only the pending are remembered: it has ended
         if before is None:
             raise NotFound(f"order {trade.reference} was never recorded, so it cannot be settled")
         if before.status is not TradeStatus.PENDING:

@@ -20,6 +20,7 @@ from hftray.core.ledger import (
     ScanningSet,
 )
 from hftray.core.ledger_fold import RunMirror, applied, require_owner, require_term
+from hftray.core.orders import TradeStatus
 from hftray.storage.event_codec import entry_of, event_of, state_of, state_text
 from hftray.testing.memory_ledger import MemoryLedger
 
@@ -62,6 +63,22 @@ def test_a_mirror_begun_from_a_state_in_the_middle_goes_on_alike(
             whole.apply(event)
             second.apply(event_of(entry_of(event)))
     assert state_text(second.state()) == state_text(whole.state())
+
+
+def test_yesterdays_order_that_ended_today_may_be_told_again_after_a_restart() -> None:
+    """Its end is on record, and a mirror made from the state does not remember it."""
+    (begun,), (intended,), (next_day,) = History(1).play([0, 0, 8])
+    assert isinstance(intended, OrderIntended)
+    ended = OrderSettled(replace(intended.trade, status=TradeStatus.FAILED))
+    mirror = RunMirror(RunState(RUN))
+    for event in (begun, intended, next_day):
+        mirror.apply(event)
+    with pytest.raises(NotFound, match="never recorded"):
+        RunMirror(RunState(RUN)).apply(ended)
+    mirror.apply(ended)
+    again = RunMirror(mirror.state())
+    again.apply(ended)
+    assert again.state() == mirror.state()
 
 
 def test_a_copy_does_not_follow() -> None:
