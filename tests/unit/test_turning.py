@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from hypothesis_profiles import examples
 from market_data import real_candles
 from play_world import Weather, random_history
 
@@ -37,7 +38,7 @@ def _newest(voter, candles, row, window):
     multiplier=st.sampled_from([0.5, 1.5, 3.0]),
     window=st.sampled_from([40, 90, 200]),
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_a_turn_is_that_of_the_buffer(seed, volatility, grid, gap, period, multiplier, window):
     weather = Weather(volatility=volatility, grid=grid, gap=gap)
     candles = random_history("S", seed, weather, days=20).candles
