@@ -5,9 +5,10 @@
 
 Without --data the candles are generated: 250 sessions of 75 five-minute candles. Every sweep is
 drawn at random and begins when its workers have played a first set, so neither imports nor Ray's
-start count. Wall time suffers from whatever else the machine does; processor time, that of this
-process and all its workers, hardly does: where two cores do nothing else and `busy` is 1, the
-efficiency by wall time is that by processor time. Memory is what the processes hold for themselves.
+start count; no votes are kept from one sweep to the next. Wall time suffers from whatever else the
+machine does; processor time, that of this process and all its workers, hardly does: where two cores
+do nothing else and `busy` is 1, the efficiency by wall time is that by processor time. Memory is
+what the processes hold for themselves.
 vectorbt is installed into an environment of its own, under --peers, and kept there.
 """
 
@@ -19,7 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import Any
 
 import psutil
@@ -27,13 +28,14 @@ from rich.console import Console
 from rich.table import Table
 from sweep_peers import VECTORBT, vectorbt
 
+from hftray.actors.workers import Workers
 from hftray.backtest.order import BacktestOrder, choose_rows
-from hftray.backtest.players import Player, Players, explore
+from hftray.backtest.players import Alone, Player, Players, explore
 from hftray.backtest.search import Method, Search
 from hftray.backtest.space import ParameterSet, Space
 from hftray.backtest.sweep import Ground, Result
 from hftray.commands.backtest import open_market
-from hftray.commands.study import load_ground, players
+from hftray.commands.study import load_ground, ray_cluster
 from hftray.strategies.defaults import default_strategies
 
 ONE = ("rsi.period=5:30", "rsi.oversold=15:40:0.5", "rsi.overbought=60:85:0.5")
@@ -139,6 +141,10 @@ class _Watched:
     def busy(self) -> bool:
         return self._crew.busy
 
+    @property
+    def at_once(self) -> int:
+        return self._crew.at_once
+
     def take(self) -> Any:
         results, seconds = self._crew.take()
         self._tell(seconds)
@@ -162,33 +168,47 @@ def is_player(process: psutil.Process) -> bool:
 
 
 def speed(ground: Ground, sets: int, workers: int, rounds: int) -> Table:
-    """Sweeps with one strategy varied and with all, by this process alone and by the workers."""
+    """Sweeps with one strategy varied and with all, by this process alone and by the workers.
+
+    In turns, so that a machine which gets slower or quicker does so for both.
+    """
     table = Table(
-        "varied", "workers", "sets/s", "processor ms a set", "busy",
-        "efficiency: wall", "processor", f"MB after {sets // 10} and {sets}",
+        "varied", "workers", "sets/s", "processor\nms a set", "busy",
+        "efficiency:\nby wall", "\nby processor", f"MB after\n{sets // 10} and {sets}",
     )  # fmt: skip
-    for title, params in (("one strategy", ONE), ("all strategies", ALL)):
+    for title, params in (("one", ONE), ("all", ALL)):
         world = varied(ground, *params)
-        sweeps: dict[int, list[Sweep]] = {1: [], workers: []}
-        for _ in range(rounds):
-            for count, of_count in sweeps.items():
-                with players(world, count, None) as crew:
-                    of_count.append(Sweep(world, crew, sets, count))
-        alone = sweeps[1]
-        for count, of_count in sweeps.items():
-            wall = median(b.rate / a.rate / count for a, b in zip(alone, of_count, strict=True))
-            processor = median(
-                a.processor / b.processor for a, b in zip(alone, of_count, strict=True)
-            )
-            table.add_row(
-                title, "this process" if count == 1 else str(count),
-                f"{median(sweep.rate for sweep in of_count):.1f}",
-                f"{1000 * median(sweep.processor for sweep in of_count):.1f}",
-                f"{median(sweep.busy for sweep in of_count):.2f}",
-                f"{wall:.2f}", f"{processor:.2f}",
-                " ".join(f"{size:.0f}" for size in of_count[-1].memory),
-            )  # fmt: skip
+        alone: list[Sweep] = []
+        many: list[Sweep] = []
+        with ray_cluster(None, workers):
+            for _ in range(rounds):
+                alone.append(Sweep(world, Alone(world), sets, 1))
+                many.append(Sweep(world, Workers(Player, workers, world), sets, workers))
+        wall = [b.rate / a.rate / workers for a, b in zip(alone, many, strict=True)]
+        processor = [a.processor / b.processor for a, b in zip(alone, many, strict=True)]
+        table.add_row(title, "this process", *figures(alone), "1", "1", memory(alone))
+        table.add_row(
+            title, str(workers), *figures(many), *map(spread, (wall, processor)), memory(many)
+        )
     return table
+
+
+def figures(sweeps: Sequence[Sweep]) -> tuple[str, str, str]:
+    """Sets a second, processor ms a set, how busy the workers were."""
+    rate, processor = median(sweep.rate for sweep in sweeps), median(s.processor for s in sweeps)
+    return f"{rate:.0f}", f"{1000 * processor:.1f}", f"{median(s.busy for s in sweeps):.2f}"
+
+
+def spread(ratios: Sequence[float]) -> str:
+    """The median, and the quartiles around it."""
+    if len(ratios) < 4:
+        return f"{median(ratios):.2f}"
+    low, middle, high = quantiles(ratios, method="inclusive")
+    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
+
+
+def memory(sweeps: Sequence[Sweep]) -> str:
+    return " ".join(f"{size:.0f}" for size in sweeps[-1].memory)
 
 
 def pairs(ground: Ground, peers: Path | None) -> Table:

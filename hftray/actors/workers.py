@@ -22,7 +22,7 @@ class Workers:
         """At most `count` calls at a time, or as many as there are cores."""
         cores = int(ray.cluster_resources().get("CPU", 1))
         # With all cores in use, another call for each waits already when it is done.
-        self._most = 2 * cores if count is None or count >= cores else count
+        self.at_once = 2 * cores if count is None or count >= cores else count
         self._shared = [ray.put(argument) for argument in arguments]
         self._task: Any = ray.remote(num_cpus=1, max_retries=3)(_call_kept)
         self._shell = shell
@@ -31,7 +31,7 @@ class Workers:
     @property
     def free(self) -> bool:
         """Whether another call is welcome now."""
-        return len(self._calls) < self._most
+        return len(self._calls) < self.at_once
 
     @property
     def busy(self) -> bool:

@@ -62,6 +62,11 @@ class Players(Protocol):
         """Whether any call has not been answered."""
         ...
 
+    @property
+    def at_once(self) -> int:
+        """How many calls are welcome at a time."""
+        ...
+
     def submit(self, *arguments: Any) -> None:
         """Have one of them play."""
         ...
@@ -88,6 +93,11 @@ class Alone:
         """Whether a call waits to be made."""
         return bool(self._calls)
 
+    @property
+    def at_once(self) -> int:
+        """One."""
+        return 1
+
     def submit(self, *arguments: Any) -> None:
         """Remember the call."""
         self._calls.append(arguments)
@@ -108,11 +118,15 @@ def explore(
     """Play what the search proposes until it has no more; `found` gets results as they finish.
 
     A search that learns gets each result before it proposes much more; for the others, a call
-    holds as many sets as fill a quarter of a second.
+    holds as many sets as fill a quarter of a second, and fewer towards the end, so that all players
+    end together.
     """
     sets_a_call = 1
     while True:
-        while players.free and (sets := search.ask(sets_a_call)):
+        while players.free:
+            share = max(1, search.left // players.at_once)
+            if not (sets := search.ask(min(sets_a_call, share))):
+                break
             players.submit(window, sets)
         if not players.busy:
             return

@@ -86,6 +86,11 @@ class Search:
         """Whether results change what is proposed."""
         return self.method is Method.TPE
 
+    @property
+    def left(self) -> int:
+        """How many sets are still to be proposed, if the space has so many."""
+        return self.count - self._feasible
+
     def ask(self, most: int) -> list[dict[str, Value]]:
         """Up to `most` new sets; none when all were proposed, or until more results are told."""
         sets: list[dict[str, Value]] = []
