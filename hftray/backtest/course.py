@@ -6,6 +6,7 @@ once computed on the very buffer.
 
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,10 +122,19 @@ def _tables(track: Track, charges: ChargeSchedule) -> tuple[Ints, Ints] | None:
     return (table, np.array(different, dtype=np.int64)) if different else None
 
 
+def highest_rate(course: Course) -> int:
+    """The largest numerator or denominator of any charge."""
+    return int(course.rates[:, 2:].max(initial=1))
+
+
+@lru_cache(maxsize=64)
 def terms_of(
-    rules: TradingRules, tick: Decimal, slippage_bps: float, course: Course, margin: Decimal
+    rules: TradingRules, tick: Decimal, slippage_bps: float, rates: int, margin: Decimal
 ) -> Terms | None:
-    """The rules in whole numbers; None where these would not be exact, or could overflow."""
+    """The rules in whole numbers; None where these would not be exact, or could overflow.
+
+    `rates` is the `highest_rate`.
+    """
     limits, exits, ticks = rules.risk, rules.exits, tick * 100
     fractions = [_of_percent(percent) for percent in _percents(limits)]
     loss, risk, exposure, band = fractions
@@ -137,7 +147,6 @@ def terms_of(
     if band >= 1 or slippage >= 1 or exits.stop_loss_atr <= 0:
         return None
     numerators = max(part.numerator for part in exact)
-    rates = int(course.rates[:, 2:].max(initial=1))
     return Terms(
         tick=int(ticks), tick_rupees=float(tick), margin=int(margin * 100),
         loss=loss.numerator, loss_of=loss.denominator,

@@ -3,7 +3,7 @@
 import hashlib
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -123,10 +123,8 @@ def metrics_of(outcome: Outcome, capital: Decimal) -> Metrics:
 
 def figures_of(metrics: Metrics) -> dict[str, Any]:
     """Metrics as JSON numbers."""
-    return {
-        name: float(value) if isinstance(value, Decimal) else value
-        for name, value in asdict(metrics).items()
-    }
+    values = ((column.name, getattr(metrics, column.name)) for column in fields(metrics))
+    return {name: float(value) if isinstance(value, Decimal) else value for name, value in values}
 
 
 # What comes out

@@ -13,7 +13,7 @@ import numpy as np
 
 from hftray.backtest import kernel
 from hftray.backtest.compiling import compiled
-from hftray.backtest.course import course_of, exact_atr, terms_of
+from hftray.backtest.course import course_of, exact_atr, highest_rate, terms_of
 from hftray.backtest.foresight import UNSURE
 from hftray.backtest.lane import Lane
 from hftray.backtest.outcome import RoundTrip
@@ -48,7 +48,7 @@ class WholeDays:
         self._lane, self._rules, self._book, self._clocks = lane, rules, book, clocks
         course = course_of(lane.track, rules, book.charges)
         tick = lane.history.instrument.tick_size
-        terms = course and terms_of(rules, tick, slippage_bps, course, margin)
+        terms = course and terms_of(rules, tick, slippage_bps, highest_rate(course), margin)
         self._plan = None if course is None or terms is None else (course, terms)
         self._chances = lane.chances
         self._sides = lane.sides() if self._plan else np.zeros(0, dtype=np.int64)
