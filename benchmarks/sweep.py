@@ -24,6 +24,7 @@ from statistics import median, quantiles
 from typing import Any
 
 import psutil
+import ray
 from rich.console import Console
 from rich.table import Table
 from sweep_peers import VECTORBT, vectorbt
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("--only-pairs", action="store_true", help="only beside vectorbt")
     parser.add_argument("--peers", type=Path, default=Path(tempfile.gettempdir()) / "hftray-peers")
     chosen = parser.parse_args()
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=120)
     ground = year_of(chosen.data, chosen.symbol, chosen.days)
     candles = len(ground.histories[0].candles) - ground.histories[0].start
     console.print(f"{chosen.symbol}: {candles:,} candles, {chosen.sets:,} sets a sweep\n")
@@ -97,13 +98,12 @@ class Sweep:
     """One sweep, watched: its rate, its processor time, and the memory of all its processes."""
 
     def __init__(self, ground: Ground, crew: Players, sets: int, workers: int) -> None:
-        self._finished = 0
+        self._finished, self._many = 0, workers > 1
         self._looks = [sets // 10, sets]
         self._called = 0.0  # seconds within calls
         self.memory: list[float] = []
-        warm_up: list[ParameterSet] = [
-            {}
-        ] * 8  # long enough that no worker can take the calls of all
+        # Long enough that no worker can take the calls of all.
+        warm_up: list[ParameterSet] = [{}] * 8
         while crew.free:
             crew.submit(None, warm_up)
         while crew.busy:
@@ -123,7 +123,8 @@ class Sweep:
         self._finished += len(results)
         while self._looks and self._finished >= self._looks[0]:
             del self._looks[0]
-            self.memory.append(sum(p.memory_full_info().uss for p in family()) / 1e6)
+            held = family() if self._many else [psutil.Process()]
+            self.memory.append(sum(process.memory_full_info().uss for process in held) / 1e6)
 
 
 class _Watched:
@@ -170,7 +171,8 @@ def is_player(process: psutil.Process) -> bool:
 def speed(ground: Ground, sets: int, workers: int, rounds: int) -> Table:
     """Sweeps with one strategy varied and with all, by this process alone and by the workers.
 
-    In turns, so that a machine which gets slower or quicker does so for both.
+    In turns, so that a machine which gets slower or quicker does so for both. Then as many sweeps
+    at once that know nothing of each other: what they lose, no way to share work could save.
     """
     table = Table(
         "varied", "workers", "sets/s", "processor\nms a set", "busy",
@@ -180,17 +182,34 @@ def speed(ground: Ground, sets: int, workers: int, rounds: int) -> Table:
         world = varied(ground, *params)
         alone: list[Sweep] = []
         many: list[Sweep] = []
+        apart: list[float] = []
         with ray_cluster(None, workers):
             for _ in range(rounds):
                 alone.append(Sweep(world, Alone(world), sets, 1))
                 many.append(Sweep(world, Workers(Player, workers, world), sets, workers))
+                apart.append(rate_apart(world, sets, workers) / rate_apart(world, sets, 1))
         wall = [b.rate / a.rate / workers for a, b in zip(alone, many, strict=True)]
         processor = [a.processor / b.processor for a, b in zip(alone, many, strict=True)]
+        efficiency = map(spread, (wall, processor))
         table.add_row(title, "this process", *figures(alone), "1", "1", memory(alone))
-        table.add_row(
-            title, str(workers), *figures(many), *map(spread, (wall, processor)), memory(many)
-        )
+        table.add_row(title, str(workers), *figures(many), *efficiency, memory(many))
+        table.add_row(title, f"{workers} apart", "", "", "", spread([r / workers for r in apart]))
     return table
+
+
+def rate_apart(ground: Ground, sets: int, count: int) -> float:
+    """Sets a second of so many sweeps at once, each in a process of its own."""
+    task, there = ray.remote(num_cpus=1)(_sweep_there), ray.put(ground)
+    return sum(ray.get([task.remote(there, sets) for _ in range(count)]))
+
+
+def _sweep_there(ground: Ground, sets: int) -> float:
+    crew = Alone(ground)
+    crew.submit(None, [{}] * 8)
+    crew.take()
+    began = time.perf_counter()
+    explore(Search(ground.space, Method.RANDOM, sets, seed=1), crew, "sharpe", lambda _: None)
+    return sets / (time.perf_counter() - began)
 
 
 def figures(sweeps: Sequence[Sweep]) -> tuple[str, str, str]:
