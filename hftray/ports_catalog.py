@@ -81,7 +81,7 @@ class CatalogPort(Protocol):
         ...
 
     async def session_trades(self, run_id: int, day: date) -> list[TradeRecord]:
-        """Every executed order of a run's trading day, oldest first; none recorded by hand."""
+        """Every executed order of a run's trading day, oldest first, and confirmations of them."""
         ...
 
     async def get_trade(self, trade_id: int) -> TradeRow:

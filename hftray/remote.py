@@ -74,6 +74,31 @@ def settle(
         )
 
 
+@commands.command()
+def confirm(
+    reference: Annotated[str, typer.Argument(help="The order, as `degraded` names it.")],
+    reason: Annotated[str, typer.Option(help="Where it was read; goes on record.")],
+    price: Annotated[
+        str | None,
+        typer.Option(help="Rupees at which its shares filled, on average; none if none did."),
+    ] = None,
+    data_dir: DataDir = None,
+    config: ConfigFile = None,
+) -> None:
+    """Say what an order of the day filled at whose trades the broker does not tell."""
+    with readable_errors():
+        settings = load_layers(config, storage__data_dir=data_dir).settings
+        path = f"/api/orders/{quote(reference, safe='')}/confirm"
+        made = ask(settings, "POST", path, {"price": price, "reason": reason})
+        if made["price"] is None:
+            console.print(f"order {made['order']}: confirmed that no share of it traded")
+            return
+        console.print(
+            f"{made['quantity']} shares of {made['symbol']} confirmed at {made['price']}, booked "
+            f"at {made['booked_price']}; net P&L {made['pnl']}"
+        )
+
+
 def _still_open(positions: int) -> str:
     if positions == 0:
         return "no position is open"

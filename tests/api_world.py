@@ -145,6 +145,24 @@ class FakeDesk:
             "left": 0,
         }
 
+    async def confirm(
+        self, reference: str, price: Decimal | None, reason: str, actor: str
+    ) -> dict[str, Any]:
+        self._maybe_fail()
+        self.calls.append(("confirm", reference, price, reason, actor))
+        return {
+            "reference": "20260601M0000000001",
+            "order": reference,
+            "symbol": "INFY",
+            "side": Side.BUY,
+            "quantity": 0 if price is None else 20,
+            "price": price,
+            "booked_price": None if price is None else D("1400.00"),
+            "pnl": None if price is None else D("-10.01"),
+            "reason": f"confirmed: {reason} (by {actor})",
+            "timestamp": NOON,
+        }
+
     async def candles(self, symbol: str, limit: int) -> list[Candle]:
         if symbol not in SYMBOLS:
             raise NotFound(f"unknown symbol {symbol}")

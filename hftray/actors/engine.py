@@ -13,6 +13,7 @@ from hftray.actors.picture import Picture
 from hftray.actors.risk_desk import EngineRisk
 from hftray.actors.snapshot import (
     SignalLog,
+    confirmed_row,
     engine_status,
     position_row,
     risk_row,
@@ -28,7 +29,7 @@ from hftray.core.errors import (
 )
 from hftray.core.ledger import RunInfo
 from hftray.core.market import Candle
-from hftray.core.reconcile import not_held
+from hftray.core.reconcile import confirmed_price, not_held
 from hftray.core.rules import TradingRules
 from hftray.ports import Broker, Feed, Ledger
 
@@ -151,6 +152,25 @@ class EngineShell:
             self._loop.reconciler.hurry()
         await self._picture.renew()
         return settled_row(trade, held.quantity - missing)
+
+    async def confirm(
+        self, reference: str, price: Decimal | None, reason: str, actor: str
+    ) -> dict[str, Any]:
+        """Take a person's word for what an order of the day filled at, None without a share.
+
+        What was booked stays; the difference is booked beside it. NotFound without such an order;
+        IllegalTransition when its fill is not in doubt. What was recorded.
+        """
+        async with self._command:
+            state = await self._risk.run_state()
+            row = next((t for t in state.trades_today if t.reference == reference), None)
+            if row is None:
+                raise NotFound(f"there is no order {reference} in the present trading day")
+            price = confirmed_price(row, await self._broker.report(reference), price)
+            trade = await self._risk.confirm_fill(reference, price, f"{reason} (by {actor})")
+            self._loop.reconciler.hurry()
+        await self._picture.renew()
+        return confirmed_row(trade, row)
 
     async def strategies_changed(self) -> None:
         """Read the strategies again before the next scan."""

@@ -41,6 +41,12 @@ class EngineHandle(Named):
         """Record that the broker does not hold a position any more."""
         return await self.ask("settle", symbol, price, reason, actor, lost=UnknownOutcome)
 
+    async def confirm(
+        self, reference: str, price: Decimal | None, reason: str, actor: str
+    ) -> dict[str, Any]:
+        """Record what an order filled at that the broker does not tell."""
+        return await self.ask("confirm", reference, price, reason, actor, lost=UnknownOutcome)
+
     async def strategies_changed(self) -> None:
         """Read the strategies again."""
         await self.ask("strategies_changed")

@@ -138,19 +138,34 @@ class RiskShell:
             held = next((p for p in state.positions if p.symbol == symbol), None)
             if held is None:
                 raise NotFound(f"there is no open position in {symbol}")
-            intended, settled = book.settle_by_hand(held, quantity, price, why, datetime.now(UTC))
-            await self._durable.write(intended, settled)
-            trade = settled.trade
-            log.warning(
-                "settled by hand",
-                symbol=symbol,
-                reference=trade.reference,
-                quantity=trade.quantity,
-                price=trade.price,
-                reason=trade.reason,
-                pnl=trade.pnl,
-            )
-            return trade
+            events = book.settle_by_hand(held, quantity, price, why, datetime.now(UTC))
+            return await self._write_by_hand("settled by hand", *events)
+
+    async def confirm_fill(self, reference: str, price: Decimal | None, why: str) -> TradeRecord:
+        """Record what a person says an order of the day filled at; the confirmation's row.
+
+        NotFound, IllegalTransition.
+        """
+        async with self._lock:
+            book = await self._ready()
+            events = book.confirm_fill(reference, price, why, datetime.now(UTC))
+            return await self._write_by_hand("fill confirmed by hand", *events)
+
+    async def _write_by_hand(
+        self, what: str, intended: OrderIntended, settled: OrderSettled
+    ) -> TradeRecord:
+        await self._durable.write(intended, settled)
+        trade = settled.trade
+        log.warning(
+            what,
+            symbol=trade.symbol,
+            reference=trade.reference,
+            quantity=trade.quantity,
+            price=trade.price,
+            reason=trade.reason,
+            pnl=trade.pnl,
+        )
+        return trade
 
     async def mark(
         self,

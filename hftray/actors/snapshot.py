@@ -168,6 +168,22 @@ def settled_row(trade: TradeRecord, left: int) -> dict[str, Any]:
     }
 
 
+def confirmed_row(trade: TradeRecord, order: TradeRecord) -> dict[str, Any]:
+    """A person's word for what an order filled at, and what was booked for it."""
+    return {
+        "reference": trade.reference,
+        "order": order.reference,
+        "symbol": trade.symbol,
+        "side": trade.side,
+        "quantity": trade.quantity,
+        "price": trade.price,
+        "booked_price": order.price,
+        "pnl": trade.pnl,
+        "reason": trade.reason,
+        "timestamp": trade.timestamp,
+    }
+
+
 def risk_row(view: RiskView | None) -> dict[str, Any]:
     """The risk book under its names on the wire."""
     return {} if view is None else {**asdict(view), "state": view.state.value}

@@ -64,6 +64,15 @@ class Desk(Protocol):
         """
         ...
 
+    async def confirm(
+        self, reference: str, price: Decimal | None, reason: str, actor: str
+    ) -> dict[str, Any]:
+        """Record what an order filled at that the broker does not tell; a ConfirmedView.
+
+        NotFound, IllegalTransition.
+        """
+        ...
+
     async def candles(self, symbol: str, limit: int) -> list[Candle]:
         """The newest candles, oldest first. NotFound."""
         ...

@@ -95,6 +95,12 @@ class EngineDesk:
         """Record that the broker does not hold a position any more."""
         return await self._seen(await self._engine.settle(symbol, price, reason, actor))
 
+    async def confirm(
+        self, reference: str, price: Decimal | None, reason: str, actor: str
+    ) -> dict[str, Any]:
+        """Record what an order filled at that the broker does not tell."""
+        return await self._seen(await self._engine.confirm(reference, price, reason, actor))
+
     async def _seen(self, status: dict[str, Any]) -> dict[str, Any]:
         """Take the picture that the command made, so that the next read shows its effect."""
         version, picture = await self._engine.snapshot(-1, 0.0)

@@ -10,6 +10,13 @@ from hftray.api.dependencies import CatalogDep, DeskDep, SnapshotDep
 from hftray.api.engine import ACTOR
 from hftray.api.problems import declared
 from hftray.api.schemas import Offset, RunId, SymbolPath, SymbolText
+from hftray.api.schemas_by_hand import (
+    ConfirmedView,
+    ConfirmRequest,
+    OrderReference,
+    SettledView,
+    SettleRequest,
+)
 from hftray.api.schemas_engine import (
     EquityPoint,
     KellyView,
@@ -17,8 +24,6 @@ from hftray.api.schemas_engine import (
     PositionView,
     RiskEvent,
     RiskView,
-    SettledView,
-    SettleRequest,
 )
 from hftray.api.symbols import known_or_recorded, known_symbol
 from hftray.api.trades import From, Limit, To
@@ -100,6 +105,18 @@ async def positions(
 async def settle(desk: DeskDep, symbol: SymbolPath, request: SettleRequest) -> dict[str, Any]:
     """Close in the ledger what the broker does not hold any more; no order is sent."""
     return await desk.settle(known_symbol(desk, symbol), request.price, request.reason, ACTOR)
+
+
+@router.post(
+    "/orders/{reference}/confirm",
+    response_model=ConfirmedView,
+    responses=declared(404, 409, 413, 422),
+)
+async def confirm(
+    desk: DeskDep, reference: OrderReference, request: ConfirmRequest
+) -> dict[str, Any]:
+    """Say what an order of the day filled at whose trades the broker does not tell."""
+    return await desk.confirm(reference, request.price, request.reason, ACTOR)
 
 
 def _flat(row: PositionRow) -> dict[str, Any]:

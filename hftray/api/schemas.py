@@ -31,6 +31,7 @@ INT32_MAX = 2**31 - 1
 MAX_RUPEES = Decimal(10) ** 12
 NO_NUL = r"^[^\x00]*$"
 """PostgreSQL cannot store the character NUL."""
+NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
 YEARS = r"^(199[0-9]|20[0-9]{2}|21[0-9]{2}|2200)-"
 """Beyond these years neither trades exist nor does every time zone conversion."""
 

@@ -6,11 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from hftray.api.schemas import Body, IstTime, Line, Money, Rupees, View
+from hftray.api.schemas import NOT_BLANK, Body, IstTime, Line, Money, View
 from hftray.core.events import Decision
 from hftray.core.orders import Side
-
-NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
 
 
 class Welcome(View):
@@ -134,36 +132,6 @@ class ResumeRequest(Body):
         StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=NOT_BLANK),
         Field(description="Goes on record", examples=["checked with the broker"]),
     ]
-
-
-class SettleRequest(Body):
-    """At which price a position left that the broker does not hold any more, and how."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"example": {"price": "1412.50", "reason": "closed in the Groww app"}},
-    )
-
-    price: Rupees
-    reason: Annotated[
-        str,
-        StringConstraints(strip_whitespace=True, min_length=1, max_length=100, pattern=NOT_BLANK),
-        Field(description="Goes on record", examples=["closed in the Groww app"]),
-    ]
-
-
-class SettledView(View):
-    """What was recorded: an exit without an order."""
-
-    reference: str
-    symbol: str
-    side: Side
-    quantity: int
-    price: Money
-    pnl: Money = Field(description="Net of charges")
-    reason: str
-    timestamp: IstTime
-    left: int = Field(description="Shares that the broker still holds, and that stay open")
 
 
 class RiskView(View):

@@ -30,11 +30,15 @@ from hftray.core.orders import Leg, Side, TradeStatus
 
 @dataclass(frozen=True, slots=True)
 class NoteLeg:
-    """One executed order. `charges` is what it costs by itself; `booked` what the ledger took."""
+    """One executed order. `charges` is what it costs by itself; `booked` what the ledger took.
+
+    `confirmed` is the row with which a person confirmed its fill: then its price counts.
+    """
 
     trade: TradeRecord
     price: Decimal
     charges: Charges
+    confirmed: TradeRecord | None = None
 
     @property
     def value(self) -> Decimal:
@@ -43,8 +47,9 @@ class NoteLeg:
 
     @property
     def booked(self) -> Decimal:
-        """The charges on the ledger's row."""
-        return self.trade.charges or ZERO
+        """The charges on the ledger's rows."""
+        rows = (self.trade, self.confirmed)
+        return sum((row.charges or ZERO for row in rows if row is not None), ZERO)
 
     @property
     def net(self) -> Decimal:
@@ -117,20 +122,21 @@ def contract_note(
     """The note of that session's executed orders, in the order given.
 
     Orders of other days, orders that traded nothing, and rows recorded by hand (they went through
-    another account) are left out. ConfigError when an exchange has no charges.
+    another account) are left out; one that confirms a fill gives that its price. ConfigError when
+    an exchange has no charges.
     """
+    trades = list(trades)
+    by_hand = {row.confirms: row for row in trades if row.confirms is not None}
     legs = []
     for trade in trades:
         executed = trade.status is TradeStatus.EXECUTED and trade.leg is not Leg.MANUAL
-        if executed and trade.session_day == day and trade.price is not None:
+        confirmed = by_hand.get(trade.reference)
+        price = trade.price if confirmed is None else confirmed.price
+        if executed and trade.session_day == day and price is not None:
             own = schedule.charges(
-                trade.side,
-                quantity=trade.quantity,
-                price=trade.price,
-                day=day,
-                exchange=trade.exchange,
+                trade.side, quantity=trade.quantity, price=price, day=day, exchange=trade.exchange
             )
-            legs.append(NoteLeg(trade, trade.price, own))
+            legs.append(NoteLeg(trade, price, own, confirmed))
     exchanges = dict.fromkeys(leg.trade.exchange for leg in legs)
     levied = _sum(
         _levied([leg for leg in legs if leg.trade.exchange == name], schedule.table(day, name))

@@ -12,10 +12,17 @@ from hftray.core.exits import ExitReason
 from hftray.core.orders import Leg, Side, TradeStatus
 from hftray.core.position import Position
 
+CONFIRMED = "confirmed"
+"""How the reason of a MANUAL row begins with which a person confirmed an order's fill."""
+
 
 @dataclass(frozen=True, slots=True)
 class TradeRecord:
-    """One order as the ledger knows it: a row of `trades`."""
+    """One order as the ledger knows it: a row of `trades`.
+
+    `position` is the reference of the entry on an exit, and of the order whose fill it confirms on
+    a MANUAL row (`core.fill_confirmation`).
+    """
 
     reference: str
     run_id: int
@@ -56,6 +63,12 @@ class TradeRecord:
     def settled_by_hand(self) -> bool:
         """Whether a person settled the position with it; no broker knows such an order."""
         return self._exit_reason == ExitReason.SETTLED
+
+    @property
+    def confirms(self) -> str | None:
+        """The reference of the order whose fill a person confirmed with it, if that is so."""
+        by_hand = self.leg is Leg.MANUAL and self.reason.partition(":")[0] == CONFIRMED
+        return self.position if by_hand else None
 
     @property
     def _exit_reason(self) -> str:

@@ -8,8 +8,8 @@ of orders and positions.
 
 A difference that is `certain` repairs itself: the symbol looks its order up and settles it. Any
 other one means that one of the two books is wrong, so the symbol should open nothing until a
-person has looked. MANUAL rows and those settled by hand are the ledger's alone. Quantities are
-shares, prices Decimal rupees.
+person has looked. MANUAL rows and those settled by hand are the ledger's alone; of a fill that a
+person has confirmed, that price counts. Quantities are shares, prices Decimal rupees.
 
 An order of ours that has ended in the ledger and still works at the broker would open what nobody
 knows of, a guard above all; it is to be withdrawn (`to_withdraw`). What is not ours is left alone.
@@ -18,8 +18,10 @@ knows of, a guard above all; it is to be withdrawn (`to_withdraw`). What is not 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
+from decimal import Decimal
 from enum import StrEnum
 
+from hftray.core.errors import IllegalTransition
 from hftray.core.ledger import RunState, TradeRecord
 from hftray.core.money import PAISA
 from hftray.core.orders import BrokerPosition, Leg, OrderReport, OrderStatus, TradeStatus
@@ -40,6 +42,10 @@ class Discrepancy(StrEnum):
     UNCONFIRMED_FILL = "unconfirmed fill"
     QUANTITY_DIFFERS = "quantity differs"
     PRICE_DIFFERS = "price differs"
+
+
+DOUBTS = (Discrepancy.UNCONFIRMED_FILL, Discrepancy.PRICE_DIFFERS)
+"""What a person ends who confirms the price of a fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,12 @@ def compare(
         for trade in (*ledger.trades_today, *ledger.pending)
         if not (trade.leg is Leg.MANUAL or trade.settled_by_hand or trade.symbol in skip)
     }
+    for by_hand in ledger.trades_today:
+        reference = by_hand.confirms
+        if reference in rows:
+            rows[reference] = replace(rows[reference], price=by_hand.price)
+            if reference in told:
+                told[reference] = _as_confirmed(told[reference], by_hand.price)
     found = [
         difference
         for row in rows.values()
@@ -118,6 +130,36 @@ def not_held(held: Position, there: Iterable[BrokerPosition]) -> int:
     return held.quantity - max(0, held.side.sign * net)
 
 
+def confirmed_price(
+    row: TradeRecord, report: OrderReport | None, price: Decimal | None
+) -> Decimal | None:
+    """The price with which a person's word ends the doubt about what an order filled at.
+
+    It is the broker's own where that tells one; `price` may not contradict it. IllegalTransition
+    also when there is no such doubt.
+    """
+    found = _difference(row, report)
+    if found is None or report is None or found.kind not in DOUBTS:
+        why = "the books agree on it" if found is None else f"{found.kind}: {found.detail}"
+        raise IllegalTransition(f"what order {row.reference} filled is not in doubt: {why}")
+    if report.unconfirmed:
+        return price
+    if not _same(price, report.average_price):
+        raise IllegalTransition(
+            f"order {row.reference} filled at {report.average_price}, its trades say so"
+        )
+    return report.average_price
+
+
+def _as_confirmed(report: OrderReport, price: Decimal | None) -> OrderReport:
+    """The report with a person's word in the place of what the broker does not tell."""
+    return replace(report, unconfirmed="", average_price=price) if report.unconfirmed else report
+
+
+def _same(price: Decimal | None, other: Decimal | None) -> bool:
+    return price is not None and other is not None and abs(price - other) <= PRICE_TOLERANCE
+
+
 def _difference(row: TradeRecord, report: OrderReport | None) -> Difference | None:
     match row.status:
         case TradeStatus.PENDING:
@@ -159,8 +201,7 @@ def _compare_executed(row: TradeRecord, report: OrderReport | None) -> Differenc
         return Difference(
             Discrepancy.QUANTITY_DIFFERS, row.symbol, row.reference, detail, stray=stray
         )
-    price = report.average_price
-    if row.price is None or price is None or abs(row.price - price) > PRICE_TOLERANCE:
+    if not _same(row.price, report.average_price):
         return Difference(Discrepancy.PRICE_DIFFERS, row.symbol, row.reference, detail)
     return _unconfirmed(row, report)
 

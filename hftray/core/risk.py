@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from hftray.core.charges import ChargeSchedule
 from hftray.core.errors import IllegalTransition
+from hftray.core.fill_confirmation import confirmation, confirmed, require_price
 from hftray.core.hand_settlement import HandSettlement
 from hftray.core.ledger import (
     LedgerEvent,
@@ -255,6 +256,23 @@ class RiskBook:
         after, closed = held.parted(quantity)
         trade = self.settle(told.report(pending.reference), epoch, after, closed)
         return OrderIntended(pending), OrderSettled(trade, after, closed)
+
+    def confirm_fill(
+        self, reference: str, price: Decimal | None, why: str, now: datetime
+    ) -> tuple[OrderIntended, OrderSettled]:
+        """Take a person's word for what an order of the day filled at; to be recorded as one.
+
+        NotFound for an order that has not ended today; IllegalTransition when it was confirmed
+        before, or cannot have filled at that price (None: no share of it traded).
+        """
+        row = self._day.ended(reference)
+        require_price(row, price)
+        sequence = self._day.next_sequence(row.symbol, Leg.MANUAL)
+        pending = confirmation(row, why, now, sequence=sequence, database=self._database)
+        trade = confirmed(pending, row, price, self.charges)
+        self._account.realised += trade.pnl or ZERO
+        self._day.settled[trade.reference] = trade
+        return OrderIntended(pending), OrderSettled(trade)
 
     # State
 

@@ -9,7 +9,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Self
 
-from hftray.core.errors import IllegalTransition
+from hftray.core.errors import IllegalTransition, NotFound
 from hftray.core.ledger import TradeRecord
 from hftray.core.orders import Leg, TradeStatus
 
@@ -61,6 +61,14 @@ class RiskDay:
             left = self.entries.pop(trade.symbol) - 1
             if left:
                 self.entries[trade.symbol] = left
+
+    def ended(self, reference: str) -> TradeRecord:
+        """An order that ended today and no person has confirmed. NotFound, IllegalTransition."""
+        if reference not in self.settled:
+            raise NotFound(f"no order {reference} has ended in the present trading day")
+        if any(row.confirms == reference for row in self.settled.values()):
+            raise IllegalTransition(f"order {reference} was confirmed before")
+        return self.settled[reference]
 
     def recover(self, day: date | None, opening: Decimal, rows: Iterable[TradeRecord]) -> None:
         """Count again from the ledger; rows of other days are passed over."""

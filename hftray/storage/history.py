@@ -47,7 +47,7 @@ class History(Queries):
         return [trade_row_of(row) for row in rows]
 
     async def session_trades(self, run_id: int, day: date) -> list[TradeRecord]:
-        """Every executed order of a run's trading day, oldest first."""
+        """Every executed row of a run's trading day, oldest first."""
         executed = equal(trades, run_id=run_id, session_day=day, status=TradeStatus.EXECUTED)
         statement = select(trades).where(*executed).order_by(trades.c.timestamp, trades.c.id)
         return [trade_row_of(row).trade for row in await self.rows(statement)]

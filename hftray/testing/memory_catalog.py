@@ -22,7 +22,7 @@ from hftray.catalog_rows import (
 from hftray.core.errors import Conflict, NotFound
 from hftray.core.events import Signal
 from hftray.core.ledger import EquityMarked, RiskStateChanged, RunInfo, SessionStarted, TradeRecord
-from hftray.core.orders import Leg, TradeStatus
+from hftray.core.orders import TradeStatus
 from hftray.testing.memory_ledger import MemoryLedger
 
 Item = TypeVar("Item")
@@ -136,13 +136,13 @@ class MemoryCatalog:
         return _page(found, lambda row: (row.trade.timestamp, row.id), limit, offset)
 
     async def session_trades(self, run_id: int, day: date) -> list[TradeRecord]:
-        """Every executed order of a run's trading day, oldest first."""
+        """Every executed row of a run's trading day, oldest first."""
         found = [
             row
             for row in self._store.trades.values()
             if (row.trade.run_id, row.trade.session_day) == (run_id, day)
+            and run_id != MANUAL_RUN
             and row.trade.status is TradeStatus.EXECUTED
-            and row.trade.leg is not Leg.MANUAL
         ]
         return [row.trade for row in sorted(found, key=lambda row: (row.trade.timestamp, row.id))]
 

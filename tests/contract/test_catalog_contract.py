@@ -285,6 +285,10 @@ async def test_a_sessions_trades_are_the_executed_ones_of_one_run_oldest_first(
     assert names == [f"{leg}{run}-{n}" for n in (0, 1) for leg in "EX"]
     assert await store.catalog.session_trades(run, DAY + timedelta(days=1)) == []
     assert await store.catalog.session_trades(MANUAL_RUN, DAY) == []
+    word = order(run, "word", 40, leg=Leg.MANUAL, reason="confirmed: read in the app")
+    done = replace(word, status=TradeStatus.EXECUTED, quantity=1, price=Decimal(1500))
+    await store.ledger.append([OrderIntended(word), OrderSettled(done)])
+    assert (await store.catalog.session_trades(run, DAY))[-1].reference == "word"
 
 
 async def test_a_deleted_strategy_leaves_its_name_on_its_trades(store: Store) -> None:

@@ -267,6 +267,26 @@ async def test_a_partial_exit_leaves_the_rest_open_and_counts_its_pnl(
     assert state.realised_total == Decimal("80.20")
 
 
+async def test_a_confirmed_fill_moves_no_position_and_its_difference_counts(
+    ledger: Ledger, run: RunInfo
+) -> None:
+    entry = await enter(ledger, run)
+    by_hand = replace(
+        entry, reference="M1", leg=Leg.MANUAL, status=TradeStatus.PENDING, quantity=0, price=None,
+        charges=None, reason="confirmed: read in the app (by api)", position=entry.reference,
+    )  # fmt: skip
+    done = replace(executed(by_hand, pnl=Decimal("-30.02")), price=Decimal("1507.60"))
+    opened = SessionStarted(run.run_id, DAY, Decimal(100_000), OPEN)
+    await ledger.append([opened, OrderIntended(by_hand), OrderSettled(done)])
+    state = await ledger.run_state(run.run_id)
+    assert (state.positions, state.pending) == ((held(entry),), ())
+    assert state.realised_total == Decimal("-30.02")
+    [found] = [trade for trade in state.trades_today if trade.leg is Leg.MANUAL]
+    assert (found.confirms, found.price) == (entry.reference, Decimal("1507.60"))
+    [kept] = [trade for trade in state.trades_today if trade.leg is Leg.ENTRY]
+    assert kept.price == entry.price
+
+
 async def test_a_failed_entry_leaves_nothing_open(ledger: Ledger, run: RunInfo) -> None:
     trade = intended(run.run_id)
     failed = replace(trade, status=TradeStatus.FAILED, reason="rejected: margin")

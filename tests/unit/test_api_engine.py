@@ -284,3 +284,25 @@ async def test_market_indicators_are_warm_and_as_long_as_the_candles(world: Worl
     problem = await get(world, "/api/market/TCS?indicators=rsi,magic", 422)
     assert problem["errors"][0]["field"] == "indicators"
     assert "magic" in problem["errors"][0]["message"]
+
+
+async def test_a_fill_is_confirmed_with_its_price_or_without_a_share(world: World) -> None:
+    path = "/api/orders/20260601E0H3K9QZ7M2A/confirm"
+    order = path.split("/")[3]
+    made = await world.client.post(path, json={"price": "1400.50", "reason": " read in the app "})
+    told = made.json()
+    assert (made.status_code, told["order"], told["price"]) == (200, order, "1400.50")
+    assert (told["booked_price"], told["pnl"]) == ("1400.00", "-10.01")
+    none = await world.client.post(path, json={"reason": "nothing traded"})
+    assert (none.status_code, none.json()["price"]) == (200, None)
+    assert world.desk.calls == [
+        ("confirm", order, D("1400.50"), "read in the app", "api"),
+        ("confirm", order, None, "nothing traded", "api"),
+    ]
+    for body in ({"price": "1400.50"}, {"price": "0", "reason": "x"}, {"reason": " "}):
+        assert (await world.client.post(path, json=body)).status_code == 422
+    odd = await world.client.post("/api/orders/a-b/confirm", json={"reason": "x"})
+    assert odd.status_code == 422
+    world.desk.failure = IllegalTransition("the fill is not in doubt")
+    refused = await world.client.post(path, json={"reason": "x"})
+    assert (refused.status_code, refused.json()["detail"]) == (409, "the fill is not in doubt")

@@ -25,7 +25,7 @@ from hftray.core.errors import (
 from hftray.core.ledger import RunInfo, RunState, TradeRecord
 from hftray.core.orders import Leg, OrderIntent, OrderReport, OrderStatus, Side, TradeStatus
 from hftray.core.position import Position
-from hftray.core.reconcile import compare, locks
+from hftray.core.reconcile import compare, confirmed_price, locks
 from hftray.core.risk_records import approved, finished
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -448,6 +448,13 @@ async def test_a_fill_whose_trades_cannot_be_had_is_booked_by_the_row_and_locks(
     assert row.reason.startswith("signal: unconfirmed")
     known = replace(NOTHING, trades_today=(row,))
     assert "unconfirmed fill" in locks(compare(known, [report], []))["TCS"]
+    assert confirmed_price(row, report, D("100.20")) == D("100.20")
+    by_hand = replace(
+        row, reference="M1", leg=Leg.MANUAL, price=D("100.20"), position=row.reference,
+        reason="confirmed: read in the app",
+    )  # fmt: skip
+    books = replace(known, trades_today=(row, by_hand), positions=(open_position(row),))
+    assert compare(books, [report], await world.broker.positions()) == []
 
     transport.change = None  # and now the trades can be read
     [confirmed] = await world.broker.reports()

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from hftray.core.errors import IllegalTransition
 from hftray.core.ledger import RunInfo, RunState, TradeRecord
+from hftray.core.money import PAISA
 from hftray.core.orders import (
     BrokerPosition,
     Leg,
@@ -23,6 +25,7 @@ from hftray.core.reconcile import (
     Difference,
     Discrepancy,
     compare,
+    confirmed_price,
     locks,
     to_look_up,
     to_recover,
@@ -368,6 +371,92 @@ def test_what_was_settled_by_hand_is_known_to_no_broker():
     row = books.trade("TCS", Leg.EXIT, Side.SELL, 10, filled=0, status=TradeStatus.EXECUTED)
     books.trades[-1] = replace(row, reason="settled: closed in the app")
     assert books.find() == []
+
+
+# Confirmed by a person
+
+
+def confirmation(books: Books, row: TradeRecord, price: Decimal | None) -> None:
+    """A person's word for what the row filled at."""
+    by_hand = replace(
+        row, reference=f"{row.reference}M", leg=Leg.MANUAL, price=price,
+        reason="confirmed: read in the app", position=row.reference,
+    )  # fmt: skip
+    books.trades.append(by_hand)
+
+
+def doubted(books: Books, row: TradeRecord) -> OrderReport:
+    """The broker does not tell the row's trades."""
+    told = books.reports[row.reference] = replace(
+        books.reports[row.reference], unconfirmed="unconfirmed: by the row alone"
+    )
+    return told
+
+
+@given(books=consistent(), data=st.data(), paise=st.integers(-500, 500))
+def test_a_confirmed_fill_locks_no_more_whatever_it_was_booked_at(books, data, paise):
+    row = pick(data, books.of(TradeStatus.EXECUTED))
+    report, price = doubted(books, row), PRICE + Decimal(paise) / 100
+    assert books.kinds() == [Discrepancy.UNCONFIRMED_FILL]
+    assert confirmed_price(row, report, price) == price
+    # A new process may presume another price than the one that was booked.
+    presumed = replace(report, average_price=PRICE + 1)
+    assert confirmed_price(row, presumed, price) == price
+    confirmation(books, row, price)
+    books.reports[row.reference] = presumed
+    assert books.find() == []
+    books.reports[row.reference] = report
+    assert books.find() == []
+    # The trades can be read after all, and say what the person said, or something else.
+    books.reports[row.reference] = replace(report, unconfirmed="", average_price=price)
+    assert books.find() == []
+    other = replace(report, unconfirmed="", average_price=price + PAISA)
+    books.reports[row.reference] = other
+    assert books.kinds() == [Discrepancy.PRICE_DIFFERS]
+
+
+@given(books=consistent(), data=st.data(), more=st.integers(1, 9))
+def test_a_confirmation_says_nothing_of_the_quantity(books, data, more):
+    row = pick(data, books.of(TradeStatus.EXECUTED))
+    report = doubted(books, row)
+    confirmation(books, row, PRICE)
+    books.reports[row.reference] = replace(report, filled_quantity=row.quantity + more)
+    assert books.kinds() == [Discrepancy.QUANTITY_DIFFERS]
+
+
+def test_an_end_without_a_share_is_confirmed_without_a_price():
+    books = Books()
+    row = books.trade("TCS", Leg.ENTRY, Side.BUY, 10, filled=0, status=TradeStatus.FAILED)
+    books.told(row, OrderStatus.CANCELLED, 0)
+    report = doubted(books, row)
+    assert books.kinds() == [Discrepancy.UNCONFIRMED_FILL]
+    assert confirmed_price(row, report, None) is None
+    confirmation(books, row, None)
+    assert books.find() == []
+
+
+def test_a_persons_price_may_not_contradict_the_trades_and_theirs_is_taken():
+    books = Books()
+    row = books.executed("TCS", Leg.ENTRY, Side.BUY, 10, 10)
+    mean = PRICE + Decimal("0.2033")
+    report = replace(books.reports[row.reference], average_price=mean)
+    assert confirmed_price(row, report, PRICE + Decimal("0.20")) == mean
+    for price in (PRICE, None):
+        with pytest.raises(IllegalTransition, match=f"filled at {mean}, its trades say so"):
+            confirmed_price(row, report, price)
+
+
+def test_what_is_not_in_doubt_is_not_confirmed():
+    books = Books()
+    row = books.executed("TCS", Leg.ENTRY, Side.BUY, 10, 10)
+    report = books.reports[row.reference]
+    with pytest.raises(IllegalTransition, match="not in doubt: the books agree on it"):
+        confirmed_price(row, report, PRICE)
+    with pytest.raises(IllegalTransition, match="not in doubt: lost order"):
+        confirmed_price(row, None, PRICE)
+    more = replace(report, filled_quantity=11, unconfirmed="by the row alone")
+    with pytest.raises(IllegalTransition, match="not in doubt: quantity differs"):
+        confirmed_price(row, more, PRICE)
 
 
 def test_an_exit_that_the_broker_does_not_list_yet_is_waited_for():

@@ -1,4 +1,4 @@
-"""`hftray status`, `kill`, `resume`, `settle` against the API over a desk that records it all."""
+"""`hftray status`, `kill`, `resume`, `settle`, `confirm` against the API over a recording desk."""
 
 import asyncio
 import os
@@ -81,6 +81,19 @@ def test_settle_tells_what_was_recorded(directory, desk):
     assert "20 shares of BSE:RELIANCE settled at 950.50" in done.output
     assert desk.calls == [("settle", "BSE:RELIANCE", D("950.50"), "sold in the app", "api")]
     assert run(*command[:4], directory=directory).exit_code == 2
+
+
+def test_confirm_tells_what_was_recorded(directory, desk):
+    order, reason = "20260601E0H3K9QZ7M2A", ("--reason", "read in the app")
+    done = run("confirm", order, "--price", "1400.50", *reason, directory=directory)
+    assert "20 shares of INFY confirmed at 1400.50, booked at 1400.00" in done.output
+    done = run("confirm", order, *reason, directory=directory)
+    assert f"order {order}: confirmed that no share of it traded" in " ".join(done.output.split())
+    assert desk.calls == [
+        ("confirm", order, D("1400.50"), "read in the app", "api"),
+        ("confirm", order, None, "read in the app", "api"),
+    ]
+    assert run("confirm", order, directory=directory).exit_code == 2
 
 
 def test_resume_needs_a_reason_and_shows_the_state(directory, desk):

@@ -727,6 +727,49 @@ async def test_a_position_is_settled_only_when_the_broker_does_not_hold_it(house
     assert len(known) >= sent
 
 
+# Fills that the broker does not tell
+
+
+async def test_a_fill_in_doubt_locks_until_a_person_confirms_it(house, monkeypatch):
+    await house.engine.start()
+    await house.until_held()
+    (symbol, _, reference), *_ = await house.held()
+    row = next(t for t in house.market.trades if t.reference == reference)
+    price = row.price - row.side.sign
+    asked = (reference, price, "read in the app", "api")
+    with pytest.raises(IllegalTransition, match="not in doubt: the books agree"):
+        await house.engine.confirm(*asked)
+
+    exchange = house.market.exchange
+    reports, report = exchange.reports, exchange.report
+
+    def doubted(told):
+        return replace(told, unconfirmed="by its row") if told.reference == reference else told
+
+    async def all_told():
+        return [doubted(told) for told in await reports()]
+
+    async def one_told(wanted):
+        return doubted(await report(wanted))
+
+    monkeypatch.setattr(exchange, "reports", all_told)
+    monkeypatch.setattr(exchange, "report", one_told)
+    house.engine._loop.reconciler.hurry()
+    await house.scans(3)
+    assert f"{symbol}: unconfirmed fill: order {reference}: by its row" in house.status["degraded"]
+    before = await house.held()
+    made = await house.engine.confirm(*asked)
+    assert (made["order"], made["price"], made["booked_price"]) == (reference, price, row.price)
+    assert made["reason"] == "confirmed: read in the app (by api)"
+    assert [reference for *_, reference in await house.held()] == [r for *_, r in before]
+    await house.scans(3)
+    assert house.status["degraded"] == []
+    with pytest.raises(IllegalTransition, match="was confirmed before"):
+        await house.engine.confirm(*asked)
+    with pytest.raises(NotFound, match="no order X1 in the present"):
+        await house.engine.confirm("X1", price, "read in the app", "api")
+
+
 async def test_a_position_that_is_not_there_is_shown_and_locked_and_left_once_it_is_seen(
     house, monkeypatch
 ):

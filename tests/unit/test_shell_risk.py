@@ -12,9 +12,15 @@ from shell_world import World
 
 from hftray.actors.risk import RiskShell
 from hftray.catalog_rows import UserRow
-from hftray.core.errors import LedgerUnavailable, NotFound, NotRegistered, StaleEpoch
+from hftray.core.errors import (
+    IllegalTransition,
+    LedgerUnavailable,
+    NotFound,
+    NotRegistered,
+    StaleEpoch,
+)
 from hftray.core.ledger import LedgerHealth
-from hftray.core.orders import Approval, Denial, TradeStatus
+from hftray.core.orders import Approval, Denial, Leg, TradeStatus
 from hftray.core.risk_view import RiskState
 
 
@@ -523,3 +529,31 @@ async def test_a_write_of_unknown_outcome_ends_the_term(world):
     await world.desk.use_run(world.run)
     assert (await world.desk.change_state("kill", "enough", "anita")).state is RiskState.HALTED
     assert world.ledger.store.term == term + 1  # should that write still come, it is refused
+
+
+# Fills that a person confirms
+
+
+async def test_a_confirmed_fill_is_recorded_whole_or_not_at_all(world):
+    position, _ = await bought(world)
+    asked = (position.reference, D(999), "read in the app")
+
+    async def known():
+        state = await world.ledger.run_state(world.run.run_id)
+        return [t.status for t in state.trades_today if t.leg is Leg.MANUAL], state
+
+    world.ledger.away = 1
+    with pytest.raises(LedgerUnavailable):
+        await world.desk.confirm_fill(*asked)
+    assert (await known())[0] == []
+    world.ledger.lost = 1  # and now it is written, and the answer is lost
+    with pytest.raises(LedgerUnavailable):
+        await world.desk.confirm_fill(*asked)
+    statuses, state = await known()
+    assert statuses == [TradeStatus.EXECUTED]
+    await world.restart_risk()
+    with pytest.raises(IllegalTransition, match="was confirmed before"):
+        await world.desk.confirm_fill(*asked)
+    view = await world.desk.view()
+    assert view.realised_pnl == state.realised_total == D("20.02")  # and charges of 2 paise
+    assert state.positions == (position,)
