@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from hftray import observe
+from hftray.actors import by_hand
 from hftray.actors.crew import SymbolPort
 from hftray.actors.loop import EngineOptions, ScanLoop
 from hftray.actors.picture import Picture
@@ -22,14 +23,12 @@ from hftray.actors.snapshot import (
 from hftray.core.errors import (
     HftrayError,
     IllegalTransition,
-    NotFound,
     RejectError,
     RetryError,
     UnknownOutcome,
 )
 from hftray.core.ledger import RunInfo
 from hftray.core.market import Candle
-from hftray.core.reconcile import confirmed_price, not_held
 from hftray.core.rules import TradingRules
 from hftray.ports import Broker, Feed, Ledger
 
@@ -129,48 +128,26 @@ class EngineShell:
         return self._status()
 
     async def settle(self, symbol: str, price: Decimal, reason: str, actor: str) -> dict[str, Any]:
-        """Close in the ledger, at a price that is told, what the broker does not hold any more.
-
-        No order is sent. NotFound without a position; IllegalTransition while the broker holds it
-        all, or an order of it is under way. What was recorded.
-        """
+        """`by_hand.settle`; what was recorded. NotFound, IllegalTransition."""
         async with self._command:
-            state = await self._risk.run_state()
-            held = next((p for p in state.positions if p.symbol == symbol), None)
-            if held is None:
-                raise NotFound(f"there is no open position in {symbol}")
-            missing = not_held(held, await self._broker.positions())
-            if missing <= 0:
-                raise IllegalTransition(
-                    f"the broker holds all {held.quantity} shares of {symbol}: close them there, "
-                    "or let the engine do it"
-                )
             why = f"{reason} (by {actor})"
-            trade = await self._risk.settle_by_hand(symbol, missing, price, why)
+            trade, left = await by_hand.settle(self._risk, self._broker, symbol, price, why)
             # Its actor believes that it still holds them.
             self._loop.scanner.crew.recover.add(symbol)
             self._loop.reconciler.hurry()
         await self._picture.renew()
-        return settled_row(trade, held.quantity - missing)
+        return settled_row(trade, left)
 
     async def confirm(
         self, reference: str, price: Decimal | None, reason: str, actor: str
     ) -> dict[str, Any]:
-        """Take a person's word for what an order of the day filled at, None without a share.
-
-        What was booked stays; the difference is booked beside it. NotFound without such an order;
-        IllegalTransition when its fill is not in doubt. What was recorded.
-        """
+        """`by_hand.confirm`; what was recorded. NotFound, IllegalTransition."""
         async with self._command:
-            state = await self._risk.run_state()
-            row = next((t for t in state.trades_today if t.reference == reference), None)
-            if row is None:
-                raise NotFound(f"there is no order {reference} in the present trading day")
-            price = confirmed_price(row, await self._broker.report(reference), price)
-            trade = await self._risk.confirm_fill(reference, price, f"{reason} (by {actor})")
+            why = f"{reason} (by {actor})"
+            told = await by_hand.confirm(self._risk, self._broker, reference, price, why)
             self._loop.reconciler.hurry()
         await self._picture.renew()
-        return confirmed_row(trade, row)
+        return confirmed_row(*told)
 
     async def strategies_changed(self) -> None:
         """Read the strategies again before the next scan."""
