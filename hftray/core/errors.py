@@ -12,7 +12,7 @@ HftrayError
 │   ├── OrderRejected
 │   │   └── NotHeld     of an exit: the broker does not hold the shares
 │   ├── StaleEpoch      an older incarnation of an actor is asking
-    │   │   └── NotRegistered   risk was restarted and knows none: register again
+│   │   └── NotRegistered   risk was restarted and knows none: register again
 │   ├── NotFound
 │   ├── Conflict        a name or id is taken
 │   └── IllegalTransition

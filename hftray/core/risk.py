@@ -267,7 +267,7 @@ class RiskBook:
         """
         row = self._day.ended(reference)
         require_price(row, price)
-        sequence = self._day.next_sequence(row.symbol, Leg.MANUAL)
+        sequence = self._day.take_sequence(row.symbol, Leg.MANUAL)
         pending = confirmation(row, why, now, sequence=sequence, database=self._database)
         trade = confirmed(pending, row, price, self.charges)
         self._account.realised += trade.pnl or ZERO
@@ -372,7 +372,7 @@ class RiskBook:
             intent,
             self.run,
             self._instruments[intent.symbol],
-            sequence=self._day.next_sequence(intent.symbol, intent.leg),
+            sequence=self._day.take_sequence(intent.symbol, intent.leg),
             quantity=quantity,
             limit_price=limit_price,
             reserved=reserved,

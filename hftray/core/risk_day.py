@@ -45,7 +45,7 @@ class RiskDay:
         self.entries, self.sequences, self.settled = {}, {}, {}
         return True
 
-    def next_sequence(self, symbol: str, leg: Leg) -> int:
+    def take_sequence(self, symbol: str, leg: Leg) -> int:
         """The number of a new order; never given twice on one day."""
         self.sequences[symbol, leg] = self.sequences.get((symbol, leg), 0) + 1
         return self.sequences[symbol, leg]
