@@ -104,11 +104,11 @@ def test_ten_orders_a_second_whatever_the_settings_say() -> None:
             async with governor.permit(Category.ORDERS, Urgency(number % 3), LONG):
                 moments.append(now())
 
-        await asyncio.gather(*(order(number) for number in range(300)))
+        await asyncio.gather(*(order(number) for number in range(120)))
 
     run(storm())
     assert most_in_a_window(moments, 1.0) == 10
-    assert max(moments) < 31  # and hardly less than ten a second
+    assert max(moments) < 12.4  # and hardly less than ten a second
 
 
 def test_a_call_without_an_answer_keeps_its_place() -> None:
@@ -156,16 +156,16 @@ def test_exits_go_first_then_entries_then_look_ups_then_data() -> None:
 
 def test_the_last_fifth_of_a_minute_is_kept_for_exits() -> None:
     async def scene() -> float:
-        governor = governor_of({Category.ORDERS: [Limit(250, 60.0)]})
+        governor = governor_of({Category.ORDERS: [Limit(100, 60.0)]})
         sent = [0]
 
         async def enter() -> None:
             async with governor.permit(Category.ORDERS, Urgency.ENTRY, LONG):
                 sent[0] += 1
 
-        entries = [asyncio.create_task(enter()) for _ in range(400)]
+        entries = [asyncio.create_task(enter()) for _ in range(130)]
         await asyncio.sleep(40)
-        assert 200 <= sent[0] <= 201  # one at most by the turn of the oldest
+        assert 80 <= sent[0] <= 81  # one at most by the turn of the oldest
         began = now()
         async with governor.permit(Category.ORDERS, Urgency.EXIT, LONG):
             waited = now() - began

@@ -320,7 +320,7 @@ def test_ticks_with_official_candles_decide_as_closed_candles_do(way, seed, weat
 def test_the_random_candles_do_decide_something():
     """Or the property above would be hollow."""
     made = []
-    for seed in range(12):
+    for seed in range(6):
         history = random_history("S", seed, Weather(volatility=0.004), days=4, candles=40)
         made += told_both_ways(history, LIVELY, extremes)
     assert sum(leg is Leg.EXIT for _, leg, *_ in made) > 30
