@@ -7,7 +7,7 @@ and returns the reports that changed, `reopen()` is the same broker seen from a 
 Groww cannot promise two things that a simulated exchange can, since nothing about an order can be
 left with it but the order: a new process does not know which news the old one told, and cannot bar
 a reference that was given up. Where a test asks for those it skips and says so; what holds there
-instead is in tests/unit/test_groww_broker.py.
+instead is in test_groww_broker.py.
 """
 
 from collections.abc import AsyncIterator, Callable
