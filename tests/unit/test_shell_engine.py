@@ -21,6 +21,8 @@ from hftray.core.errors import (
 from hftray.core.orders import Leg, Order, Side, TradeStatus
 from hftray.core.risk_view import RiskState
 
+TWO = ("TCS", "ITC")
+
 
 @pytest.fixture(autouse=True)
 def _no_pause_after_failures(monkeypatch):
@@ -61,9 +63,10 @@ class House:
 
 
 @pytest.fixture
-async def house():
-    """A lively simulated day, not started."""
-    market = await Market(Stepped(simulated()), rules=LIVELY).open()
+async def house(request):
+    """A lively simulated day of four shares, or the test's own, not started."""
+    symbols = getattr(request, "param", FOUR)
+    market = await Market(Stepped(simulated()), symbols=symbols, rules=LIVELY).open()
     made = House(market, market.engine())
     yield made
     loop_task = made.engine._loop._task
@@ -144,10 +147,11 @@ async def test_a_restarted_engine_finds_run_and_positions_in_the_ledger(house):
     await second.stop()
 
 
+@pytest.mark.parametrize("house", [TWO], indirect=True)
 async def test_stops_and_starts_in_the_middle_of_candles_change_no_vote_and_no_trade(house):
-    plain = await Market(simulated(), rules=LIVELY).open()
+    plain = await Market(simulated(), symbols=TWO, rules=LIVELY).open()
     scanner = await plain.scanner()
-    await plain.feed.start(FOUR, None)
+    await plain.feed.start(TWO, None)
     while (await scanner.scan()).batch.open:
         pass
     await house.engine.start()
@@ -158,6 +162,7 @@ async def test_stops_and_starts_in_the_middle_of_candles_change_no_vote_and_no_t
     await house.scans(376 - 3 - 8 - 27 - 64 - 81 - 5)
     assert house.status["session"]["open"] is False
     assert by_candle(house.market) == by_candle(plain)
+    assert len(plain.trades) >= 8
     assert [(t.reference, t.price, t.timestamp, t.pnl) for t in house.market.trades] == [
         (t.reference, t.price, t.timestamp, t.pnl) for t in plain.trades
     ]
@@ -181,12 +186,13 @@ async def test_a_process_that_comes_back_goes_on_scanning_unless_it_was_stopped(
     assert third.running is False
 
 
+@pytest.mark.parametrize("house", [TWO], indirect=True)
 async def test_a_day_through_the_engine_ends_flat_with_every_candle_recorded_once(house):
     await house.engine.start()
     await house.scans(376)
     assert house.status["session"]["open"] is False
     assert (house.status["open_positions"], house.status["degraded"]) == (0, [])
-    assert len(house.market.signals) == 75 * len(FOUR)
+    assert len(house.market.signals) == 75 * len(TWO)
     executed = [t.leg for t in house.market.trades if t.status is TradeStatus.EXECUTED]
     assert executed.count(Leg.ENTRY) == executed.count(Leg.EXIT) > 0
     await house.market.check_books()
@@ -221,7 +227,7 @@ async def test_kill_flattens_everything_and_forbids_entries_until_resume(house):
     last = house.market.trades[-1]
     assert (last.leg, last.reason) == (Leg.EXIT, "kill_switch")
     entries = [t for t in house.market.trades if t.leg is Leg.ENTRY]
-    await house.scans(120)
+    await house.scans(50)
     assert [t for t in house.market.trades if t.leg is Leg.ENTRY] == entries
     await house.engine.resume("calm again", "anita")
     assert house.status["risk_state"] == "ACTIVE"
@@ -263,7 +269,7 @@ async def test_kill_while_stopped_and_flat_starts_nothing(house):
     _, picture = await house.engine.snapshot()
     assert picture["risk"]["state"] == "HALTED"
     await house.engine.start()
-    await house.scans(200)
+    await house.scans(50)
     assert house.market.trades == []
 
 
@@ -575,7 +581,7 @@ def test_the_pause_after_failures_grows_to_a_bound_and_never_overflows():
 async def test_nothing_is_opened_before_the_books_were_compared(house):
     house.market.broker.fail("reports", RetryError, times=10**6)
     await house.engine.start()
-    await house.scans(150)
+    await house.scans(50)
     assert house.market.trades == []
     assert any("not compared with the broker" in line for line in house.status["degraded"])
     house.market.broker._faults.clear()
@@ -594,7 +600,7 @@ async def test_a_foreign_position_locks_its_symbol_until_it_is_gone(house):
     assert kinds == [["TCS", "unknown order"], ["TCS", "foreign position"]]
     _, picture = await house.engine.snapshot()
     assert set(picture["risk"]["locks"]) == {"TCS"}
-    await house.scans(300)
+    await house.scans(100)
     assert {t.symbol for t in house.market.trades} == set(FOUR) - {"TCS"}
 
 
