@@ -39,6 +39,8 @@ ENVIRONMENT_ONLY = (
 
 
 DEFAULTS = "config/hftray.yaml"
+# libyaml reads the shipped files in a tenth of the time, where PyYAML was built with it.
+_SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text: {error.reason}") from error
     try:
-        data = yaml.safe_load(text)
+        data = yaml.load(text, Loader=_SAFE)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if data is None:

@@ -79,7 +79,7 @@ class FakeDesk:
         self.calls: list[tuple[Any, ...]] = []
         self.failure: Exception | None = None
         self.jobs: dict[str, Job] = {}
-        log = [dict(row) for row in _LOG]
+        log = list(_LOG)
         self.picture: EngineSnapshot = {
             "run_id": 1,
             "status": {

@@ -35,6 +35,7 @@ MONDAY = date(2025, 6, 2)
 ROSTER = [dict(row, id=number) for number, row in enumerate(default_strategies(), start=1)]
 
 
+@cache
 def _read(name: str) -> dict[str, Any]:
     return yaml.safe_load((CONFIG / name).read_text())
 
