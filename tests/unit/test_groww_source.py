@@ -208,7 +208,7 @@ def candle_rows(
 
 
 def test_candles_of_a_long_stretch_come_without_gaps_or_doubles(tmp_path: Path) -> None:
-    begin = datetime(2026, 8, 1, 0, 0, tzinfo=IST)
+    begin = datetime(2026, 9, 10, 0, 0, tzinfo=IST)
     world = World(
         tmp_path,
         lambda request: ok({"candles": candle_rows(request, begin, wall_at(1800), 5)}),
@@ -221,13 +221,13 @@ def test_candles_of_a_long_stretch_come_without_gaps_or_doubles(tmp_path: Path) 
     assert times == [first + timedelta(minutes=5 * n) for n in range(expected)]
     assert {candle.symbol for candle in candles} == {"BSE:TCS"}
     calls = world.asked("/historical/candles")
-    assert len(calls) == 5
+    assert len(calls) == 3
     assert calls[0] == {
         "exchange": "BSE",
         "segment": "CASH",
         "groww_symbol": "BSE-TCS",
-        "start_time": "2026-08-02 00:00:00",
-        "end_time": "2026-08-31 00:00:00",
+        "start_time": "2026-09-11 00:00:00",
+        "end_time": "2026-10-10 00:00:00",
         "candle_interval": "5minute",
     }
 
