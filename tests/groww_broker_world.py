@@ -34,7 +34,6 @@ BUY = Order("20261120E0000000001", "TCS", "NSE", Leg.ENTRY, Side.BUY, 10, OPEN)
 EXIT = Order("20261120X0000000001", "TCS", "NSE", Leg.EXIT, Side.SELL, 10, OPEN)
 FLAT = 100.0
 MINUTES = 60  # of candles
-TICK_SECONDS = 15.0  # a one-minute candle of the loopback has four ticks
 
 
 class GrowwWorld:

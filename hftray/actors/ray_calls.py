@@ -33,11 +33,6 @@ def symbol_actor(symbol: str) -> str:
     return f"symbol:{symbol}"
 
 
-def symbol_of(name: str) -> str | None:
-    """The symbol of an actor name, None for other actors."""
-    return name.removeprefix("symbol:") if name.startswith("symbol:") else None
-
-
 def create(name: str, shell: type, *args: Any, spread: bool = False, **kwargs: Any) -> None:
     """Start a named, detached actor, on the head node unless it may be anywhere.
 

@@ -19,9 +19,12 @@ def drawn(space: Space, seed: int) -> Iterator[dict[str, Value]]:
     one may come again.
     """
     random = np.random.default_rng(seed)
-    if space.size is not None and space.size <= LISTED:
-        return _all(space, random)
-    return _some(space, random)
+    return _all(space, random) if listed(space) else _some(space, random)
+
+
+def listed(space: Space) -> bool:
+    """Whether each set of the space comes once."""
+    return space.size is not None and space.size <= LISTED
 
 
 def _all(space: Space, random: np.random.Generator) -> Iterator[dict[str, Value]]:

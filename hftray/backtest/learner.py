@@ -24,6 +24,8 @@ from hftray.backtest.space import Dimension, ParameterSet, Space, Value
 class Learner:
     """One study of a space, begun with the results that are known."""
 
+    patience = 1_000
+
     def __init__(
         self,
         space: Space,

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Protocol
 
-from hftray.backtest.draws import drawn
+from hftray.backtest.draws import drawn, listed
 from hftray.backtest.learner import Learner
 from hftray.backtest.space import ParameterSet, Space, Value
 from hftray.core.errors import ConfigError, RejectError
 
 MOST_SETS = 1_000_000
+DRAWN_IN_VAIN = 10_000  # sets; they are drawn in no time
 STUCK = 20  # proposals in a row that brought nothing new; then the next ones are drawn at random
-EXHAUSTED = 1_000  # of those in a row; there is hardly anything left
 
 Key = tuple[Value, ...]
 
@@ -33,7 +33,13 @@ class Method(StrEnum):
 
 
 class _Source(Protocol):
-    """Where sets come from."""
+    """Where sets come from.
+
+    `patience` is how many proposals in a row may bring nothing new before there is hardly anything
+    left; None for a source that ends by itself.
+    """
+
+    patience: int | None
 
     def propose(self, *, by_chance: bool) -> tuple[dict[str, Value], Any] | None:
         """A set, and what to answer it with; None when there is no other."""
@@ -94,23 +100,23 @@ class Search:
     def ask(self, most: int) -> list[dict[str, Value]]:
         """Up to `most` new sets; none when all were proposed, or until more results are told."""
         sets: list[dict[str, Value]] = []
-        repeats = 0
-        while len(sets) < most and repeats < EXHAUSTED and not self._complete():
-            proposal = self._source.propose(by_chance=repeats >= STUCK)
+        in_vain, patience = 0, self._source.patience
+        while len(sets) < most and not self._complete() and in_vain != patience:
+            proposal = self._source.propose(by_chance=in_vain >= STUCK)
             if proposal is None:
                 break
             chosen, ticket = proposal
             key = self._key(chosen)
+            in_vain += 1
             if key in self._proposed:
-                repeats += 1
                 self._source.discard(ticket)
                 continue
-            repeats = 0
             self._proposed.add(key)
             if not self._is_feasible(chosen):
                 self._source.answer(ticket, None)
                 continue
             self._feasible += 1
+            in_vain = 0
             if key in self._known:
                 self._source.answer(ticket, self._known[key])
                 continue
@@ -143,6 +149,7 @@ class _Drawn:
 
     def __init__(self, space: Space, seed: int) -> None:
         self._sets = drawn(space, seed)
+        self.patience = None if listed(space) else DRAWN_IN_VAIN
 
     def propose(self, **_: bool) -> tuple[dict[str, Value], None] | None:
         chosen = next(self._sets, None)

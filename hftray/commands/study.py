@@ -69,6 +69,7 @@ class Plan:
                 {"kind": row["kind"], "parameters": row["parameters"]} for row in self.order.roster
             ],
             "rules": asdict(self.ground.space.rules),
+            **({"draws": "PCG64"} if self.method is Method.RANDOM else {}),
             **self.folds,
         }
         plain: dict[str, Any] = json.loads(json.dumps(identity, default=str))

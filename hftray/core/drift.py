@@ -157,15 +157,17 @@ def _vwap(candles: Candles, window: int, _: Any) -> Radius:
 
 
 def _atr(candles: Candles, window: int, _: Any, period: int = 14) -> Radius:
-    """Exact as long as the buffer holds all there is."""
-    bound = np.zeros(len(candles))
-    settled, values = window - period - 1, float(candles.high.max() - candles.low.min())
-    if settled < 1:
-        bound[window:] = UNKNOWN
-    else:
-        forgotten = values * (1 - 1 / period) ** settled
-        bound[window:] = forgotten + 16 * len(candles) * _EPSILON * values
-    return bound
+    """Exact as long as the buffer holds all there is.
+
+    Of the candle before the newest a little less was forgotten, so it goes by that one.
+    """
+    count, settled = len(candles), window - period - 2
+    if count < window:
+        return 0.0
+    span = span_of(candles.high, candles.low)
+    forgotten = UNKNOWN if settled < 0 else span * (1 - 1 / period) ** settled
+    bound = forgotten + 16 * count * _EPSILON * span
+    return _later(np.full(count - window + 1, bound), candles, window)
 
 
 def _later(bound: Floats, candles: Candles, window: int) -> Floats:

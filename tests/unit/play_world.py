@@ -25,7 +25,6 @@ from hftray.core.session import IST, SessionRules, TradingSession, trading_sessi
 from hftray.strategies.defaults import default_strategies
 
 ROSTER = [dict(row, id=number) for number, row in enumerate(default_strategies(), start=1)]
-STEP = timedelta(minutes=5)
 
 
 def book_of(

@@ -198,7 +198,8 @@ def _differences(candles, window, need):
     """How far the buffer's values lie from the history's, and the bounds, candle by candle."""
     result = need.series(candles, *need.arguments)
     bounds = need.radii(candles, window, result)
-    for row in range(window, len(candles), 3):
+    rows = [*range(window - 1, window + 2), *range(window + 2, len(candles), 3)]
+    for row in rows if len(candles) > window + 1 else ():
         part = candles.rows(slice(row + 1 - window, row + 1))
         newest = need.pick(need.series(part, *need.arguments))
         for column, bound, seen in zip(need.pick(result), bounds, newest, strict=True):
@@ -207,16 +208,23 @@ def _differences(candles, window, need):
                 yield abs(seen[-back] - column[row + 1 - back]), limit
 
 
-@given(seed=st.integers(0, 10_000), weather=weathers, window=st.sampled_from([60, 120]))
-@settings(max_examples=examples(10))
+_INPUTS = {need for voter in Ensemble(ROSTER).voters for need in voter.strategy.inputs}
+_INPUTS |= {Input(indicators.atr, (period,)) for period in (5, 14, 29, 58)}
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    weather=weathers,
+    window=st.sampled_from([60, 120]),
+)
+@settings(max_examples=10)
 def test_no_indicator_drifts_further_than_its_bound(seed, weather, window):
     candles = random_history("S", seed, weather, days=8).candles
-    for voter in Ensemble(ROSTER).voters:
-        for need in voter.strategy.inputs:
-            if need.series is indicators.supertrend:
-                continue  # it has no bound but says where it could turn
-            for difference, limit in _differences(candles, window, need):
-                assert not difference > limit, need  # NaN on both sides is no difference
+    for need in _INPUTS:
+        if need.series is indicators.supertrend:
+            continue  # it has no bound but says where it could turn
+        for difference, limit in _differences(candles, window, need):
+            assert not difference > limit, need  # NaN on both sides is no difference
 
 
 @pytest.mark.market_data

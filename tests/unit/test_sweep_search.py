@@ -131,6 +131,14 @@ def test_sets_being_played_are_not_proposed_again() -> None:
     assert search.ask(5) == []
 
 
+@pytest.mark.parametrize("method", [Method.RANDOM, Method.TPE])
+def test_a_search_without_a_feasible_set_ends(method: Method) -> None:
+    """The space cannot be listed, and overbought (70) lies below everything that is varied."""
+    search = Search(space("rsi.oversold=75:80"), method, 3)
+    assert search.ask(3) == []
+    assert search.infeasible > 500
+
+
 @pytest.mark.parametrize("count", [None, 0, -1, 1_000_001])
 def test_a_search_needs_a_sensible_number_of_sets(count: int | None) -> None:
     with pytest.raises(ConfigError, match="--random"):
