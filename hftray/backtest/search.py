@@ -33,13 +33,15 @@ class Method(StrEnum):
 
 
 class _Source(Protocol):
-    """Where sets come from.
+    """Where sets come from."""
 
-    `patience` is how many proposals in a row may bring nothing new before there is hardly anything
-    left; None for a source that ends by itself.
-    """
+    @property
+    def patience(self) -> int | None:
+        """How many proposals in a row may bring nothing new, before there is hardly anything left.
 
-    patience: int | None
+        None for a source that ends by itself.
+        """
+        ...
 
     def propose(self, *, by_chance: bool) -> tuple[dict[str, Value], Any] | None:
         """A set, and what to answer it with; None when there is no other."""
