@@ -200,7 +200,7 @@ async def require_access(chosen: Plan) -> None:
 async def require_symbols_of_positions(chosen: Plan, ledger: Ledger, run: RunInfo) -> None:
     """ConfigError naming symbols with a position or an order that nobody would look after."""
     state = await ledger.run_state(run.run_id)
-    held = {position.symbol for position in state.positions} | {t.symbol for t in state.pending}
+    held = {position.symbol for position in state.positions} | {t.symbol for t in state.under_way}
     left_alone = sorted(held - set(chosen.instruments))
     if left_alone:
         raise ConfigError(

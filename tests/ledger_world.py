@@ -72,6 +72,7 @@ class Switch:
 class History:
     """Turns any numbers into events that a run may legally have, one after the other.
 
+    Some are told twice, but for the end of an order of an earlier day: nobody tells that again.
     `odd_atr`: now and then NaN, which is written and read back, and equals nothing.
     """
 
@@ -110,8 +111,11 @@ class History:
         return [self.step(number) for number in numbers]
 
     def _record(self, *events: LedgerEvent) -> list[LedgerEvent]:
-        self.today.extend(events)
+        self.today.extend(event for event in events if not self._of_earlier_day(event))
         return list(events)
+
+    def _of_earlier_day(self, event: LedgerEvent) -> bool:
+        return isinstance(event, OrderSettled) and event.trade.session_day != self.day
 
     @property
     def now(self) -> datetime:

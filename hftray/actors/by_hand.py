@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from hftray.actors.risk_desk import EngineRisk
 from hftray.core.errors import IllegalTransition, NotFound
+from hftray.core.fill_confirmation import confirmations
 from hftray.core.ledger import TradeRecord
 from hftray.core.reconcile import confirmed_price, not_held
 from hftray.ports import Broker
@@ -37,11 +38,14 @@ async def confirm(
     """Take a person's word for what an order of the day filled at, None without a share.
 
     What was booked stays; the difference is booked beside it. The confirmation's row and the
-    order's. NotFound without such an order; IllegalTransition when its fill is not in doubt.
+    order's. NotFound without such an order; IllegalTransition when its fill is not in doubt, as it
+    is not any more once it was confirmed and the broker tells no other price.
     """
     state = await risk.run_state()
     order = next((t for t in state.trades_today if t.reference == reference), None)
     if order is None:
         raise NotFound(f"there is no order {reference} in the present trading day")
-    price = confirmed_price(order, await broker.report(reference), price)
-    return await risk.confirm_fill(reference, price, why), order
+    said = confirmations(state.trades_today).get(reference, [])
+    price = confirmed_price(order, said, await broker.report(reference), price)
+    after = said[-1].reference if said else None
+    return await risk.confirm_fill(reference, price, why, after), order

@@ -100,9 +100,11 @@ class RiskHandle(Named):
         """Record that shares of a position left elsewhere."""
         return await self.ask("settle_by_hand", symbol, quantity, price, why, lost=UnknownOutcome)
 
-    async def confirm_fill(self, reference: str, price: Decimal | None, why: str) -> TradeRecord:
+    async def confirm_fill(
+        self, reference: str, price: Decimal | None, why: str, after: str | None
+    ) -> TradeRecord:
         """Record what a person says an order filled at."""
-        return await self.ask("confirm_fill", reference, price, why, lost=UnknownOutcome)
+        return await self.ask("confirm_fill", reference, price, why, after, lost=UnknownOutcome)
 
     async def open_day(self, day: date, now: datetime) -> RiskView:
         """A trading day begins."""

@@ -123,7 +123,7 @@ class ScanLoop:
         """Symbols with a position or an order under way, as the ledger has them."""
         state = await self._risk.run_state()
         held = {position.symbol for position in state.positions}
-        return sorted(held | {trade.symbol for trade in state.pending})
+        return sorted(held | {trade.symbol for trade in state.under_way})
 
     def look_soon(self) -> None:
         """Read the strategies again before the next scan."""

@@ -141,14 +141,16 @@ class RiskShell:
             events = book.settle_by_hand(held, quantity, price, why, datetime.now(UTC))
             return await self._write_by_hand("settled by hand", *events)
 
-    async def confirm_fill(self, reference: str, price: Decimal | None, why: str) -> TradeRecord:
+    async def confirm_fill(
+        self, reference: str, price: Decimal | None, why: str, after: str | None = None
+    ) -> TradeRecord:
         """Record what a person says an order of the day filled at; the confirmation's row.
 
-        NotFound, IllegalTransition.
+        `after` is the reference of the latest confirmation before it. NotFound, IllegalTransition.
         """
         async with self._lock:
             book = await self._ready()
-            events = book.confirm_fill(reference, price, why, datetime.now(UTC))
+            events = book.confirm_fill(reference, price, why, datetime.now(UTC), after)
             return await self._write_by_hand("fill confirmed by hand", *events)
 
     async def _write_by_hand(

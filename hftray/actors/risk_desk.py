@@ -52,8 +52,13 @@ class EngineRisk(RiskDesk, Protocol):
         """Record that shares of a position left elsewhere. NotFound, IllegalTransition."""
         ...
 
-    async def confirm_fill(self, reference: str, price: Decimal | None, why: str) -> TradeRecord:
-        """Record what a person says an order filled at. NotFound, IllegalTransition."""
+    async def confirm_fill(
+        self, reference: str, price: Decimal | None, why: str, after: str | None
+    ) -> TradeRecord:
+        """Record what a person says an order filled at, `after` its latest confirmation.
+
+        NotFound, IllegalTransition.
+        """
         ...
 
     async def view(self) -> RiskView:

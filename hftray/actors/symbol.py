@@ -148,7 +148,7 @@ class SymbolShell:
     async def _recover(self) -> None:
         self._epoch, state = await self._risk.register(self.symbol)
         position = next((p for p in state.positions if p.symbol == self.symbol), None)
-        pending = next((t for t in state.pending if t.symbol == self.symbol), None)
+        pending = next((t for t in state.under_way if t.symbol == self.symbol), None)
         self._wanted = self._approved = None
         self._orders.forget()
         exit_at = last_exit_at(state, self.symbol)
@@ -240,7 +240,7 @@ class SymbolShell:
             self._epoch, state = await self._risk.register(self.symbol)
             known = next((p.reference for p in state.positions if p.symbol == self.symbol), None)
             held = self._engine.position
-            if state.pending or known != (held.reference if held else None):
+            if state.under_way or known != (held.reference if held else None):
                 raise
             return await self._risk.reserve(intent, self._epoch)
 

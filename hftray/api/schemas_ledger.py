@@ -138,13 +138,17 @@ class TradeView(View):
     strategy_name: str | None
     reason: str
     candle_time: IstTime | None = Field(description="When the candle opened that it was decided on")
-    position: str | None = Field(description="Reference of the position's entry order")
+    position: str | None = Field(
+        description="Of an exit the position's entry order, of a confirmation the order confirmed"
+    )
     score: float
     votes: dict[str, int]
     broker_order_id: str
     charges: Money | None
     gross_pnl: Money | None
-    pnl: Money | None = Field(description="Net of charges; set on the leg that closes")
+    pnl: Money | None = Field(
+        description="Net of charges; of an exit, and of a confirmation what the account gains by it"
+    )
 
     @classmethod
     def of(cls, row: TradeRow) -> Self:

@@ -50,7 +50,7 @@ class NoteLegView(View):
     price: Money
     value: Money
     charges: ChargesView = Field(description="Of this order by itself, each to the paisa")
-    booked: Money = Field(description="The charges on the ledger's row")
+    booked: Money = Field(description="The charges on the ledger's rows, confirmations included")
     net: Money = Field(description="Received, or paid when negative")
 
     @classmethod

@@ -23,6 +23,7 @@ from functools import reduce
 from operator import add
 
 from hftray.core.charges import NO_CHARGES, Charges, ChargeSchedule, ChargeTable
+from hftray.core.fill_confirmation import as_confirmed, confirmations
 from hftray.core.ledger import TradeRecord
 from hftray.core.money import ZERO, paisa, percent_of
 from hftray.core.orders import Leg, Side, TradeStatus
@@ -32,13 +33,14 @@ from hftray.core.orders import Leg, Side, TradeStatus
 class NoteLeg:
     """One executed order. `charges` is what it costs by itself; `booked` what the ledger took.
 
-    `confirmed` is the row with which a person confirmed its fill: then its price counts.
+    `confirmed` are the rows with which persons confirmed its fill: then the last one's price
+    counts.
     """
 
     trade: TradeRecord
     price: Decimal
     charges: Charges
-    confirmed: TradeRecord | None = None
+    confirmed: tuple[TradeRecord, ...] = ()
 
     @property
     def value(self) -> Decimal:
@@ -48,8 +50,7 @@ class NoteLeg:
     @property
     def booked(self) -> Decimal:
         """The charges on the ledger's rows."""
-        rows = (self.trade, self.confirmed)
-        return sum((row.charges or ZERO for row in rows if row is not None), ZERO)
+        return as_confirmed(self.trade, self.confirmed).charges or ZERO
 
     @property
     def net(self) -> Decimal:
@@ -126,12 +127,12 @@ def contract_note(
     an exchange has no charges.
     """
     trades = list(trades)
-    by_hand = {row.confirms: row for row in trades if row.confirms is not None}
+    said = confirmations(trades)
     legs = []
     for trade in trades:
         executed = trade.status is TradeStatus.EXECUTED and trade.leg is not Leg.MANUAL
-        confirmed = by_hand.get(trade.reference)
-        price = trade.price if confirmed is None else confirmed.price
+        confirmed = tuple(said.get(trade.reference, ()))
+        price = as_confirmed(trade, confirmed).price
         if executed and trade.session_day == day and price is not None:
             own = schedule.charges(
                 trade.side, quantity=trade.quantity, price=price, day=day, exchange=trade.exchange

@@ -1,6 +1,7 @@
 """What the ledger keeps, as values. Every event carries an id, so appending twice is once.
 
-Money is Decimal rupees; `pnl` is net of charges and set on the leg that closes.
+Money is Decimal rupees. `pnl` is net of charges and set on the leg that closes, and on the
+confirmation of a fill, where it is what the account gains by the difference.
 """
 
 from dataclasses import dataclass, field
@@ -63,6 +64,11 @@ class TradeRecord:
     def settled_by_hand(self) -> bool:
         """Whether a person settled the position with it; no broker knows such an order."""
         return self._exit_reason == ExitReason.SETTLED
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person recorded it: no broker knows of it, and nobody waits for its end."""
+        return self.leg is Leg.MANUAL or self.settled_by_hand
 
     @property
     def confirms(self) -> str | None:
@@ -256,3 +262,12 @@ class RunState:
     risk_sequence: int = 0  # of the newest change
     scanning: bool = False  # whether the engine was told to scan
     market_time: datetime | None = None  # the latest moment the run is known to have reached
+
+    @property
+    def under_way(self) -> tuple[TradeRecord, ...]:
+        """The orders whose end is awaited: `pending` without what was recorded by hand.
+
+        A row by hand ends as it is recorded. One that stands PENDING is what is left of a record
+        whose second half was lost, and no broker will ever tell its end.
+        """
+        return tuple(trade for trade in self.pending if not trade.by_hand)

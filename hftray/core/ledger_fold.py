@@ -7,7 +7,7 @@ before it is recorded. Tests hold it equal to both ledgers.
 from dataclasses import replace
 from datetime import datetime
 
-from hftray.core.errors import NotFound, StaleEpoch
+from hftray.core.errors import IllegalTransition, NotFound, StaleEpoch
 from hftray.core.ledger import (
     EquityMarked,
     LedgerEvent,
@@ -61,7 +61,8 @@ class RunMirror:
     """The state of one run, kept in step event by event.
 
     An order's step that has been taken is not taken again. Orders of days that are over are
-    forgotten unless they are pending.
+    forgotten unless they are pending. A step of a forgotten one cannot be told from one of an
+    order that was never recorded, and is refused like it: nothing counts twice, nothing gets lost.
     """
 
     __slots__ = ("_positions", "_scalars", "_trades")
@@ -102,7 +103,7 @@ class RunMirror:
             raise NotFound(f"this is run {self.run_id}, not run {run_of(event)}")
         match event:
             case OrderIntended(trade):
-                self._trades.setdefault(trade.reference, trade)
+                self._intend(trade)
             case OrderSettled():
                 self._settle(event)
             case PositionMarked(_, reference, best_price):
@@ -131,6 +132,8 @@ class RunMirror:
         NotFound, IllegalTransition.
         """
         match event:
+            case OrderIntended(trade):
+                self._trades.setdefault(trade.reference, trade)
             case OrderSettled() if self._left_behind(event):
                 # The order and its P&L count; the position is as later orders left it.
                 self.apply(replace(event, position=None, closed=None))
@@ -146,7 +149,7 @@ class RunMirror:
         trade, position = event.trade, event.position or event.closed
         if position is None:
             return False
-        held, day = position.reference in self._positions, self._scalars.session_day
+        held = position.reference in self._positions
         went_on = any(
             other.position == position.reference
             and other.reference != trade.reference
@@ -157,7 +160,7 @@ class RunMirror:
         if event.closed is not None:
             return went_on or not held
         # It is the first that would be known of the position, unless its exits are out of sight.
-        return went_on or held or (day is not None and trade.session_day < day)
+        return went_on or held or self._over(trade)
 
     def _reach(self, moment: datetime) -> None:
         known = self._scalars.market_time
@@ -177,14 +180,26 @@ class RunMirror:
             if trade.status is TradeStatus.PENDING or trade.session_day >= day
         }
 
+    def _over(self, trade: TradeRecord) -> bool:
+        """Whether the order is of a day that is over."""
+        day = self._scalars.session_day
+        return day is not None and trade.session_day < day
+
+    def _intend(self, trade: TradeRecord) -> None:
+        if trade.reference not in self._trades and self._over(trade):
+            raise IllegalTransition(
+                f"order {trade.reference} is of {trade.session_day}, and that day is over"
+            )
+        self._trades.setdefault(trade.reference, trade)
+
     def _settle(self, event: OrderSettled) -> None:
         trade = event.trade
         before = self._trades.get(trade.reference)
-        day = self._scalars.session_day
-        if before is None and day is not None and trade.session_day < day:
-            return  # of an earlier day only the pending are remembered: it has ended
         if before is None:
-            raise NotFound(f"order {trade.reference} was never recorded, so it cannot be settled")
+            or_ended = ", or has ended" if self._over(trade) else ""
+            raise NotFound(
+                f"order {trade.reference} was never recorded{or_ended}, so it cannot be settled"
+            )
         if before.status is not TradeStatus.PENDING:
             return  # an order ends once
         require_trade_step(before.status, trade.status)

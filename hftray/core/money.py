@@ -11,6 +11,10 @@ PAISA = Decimal("0.01")
 HUNDRED = Decimal(100)
 ZERO = Decimal(0)
 
+PRICE_FACTOR = Decimal(2)
+"""A circuit band is at most 20 % around its base, so two prices of a share on one day differ by
+less than the factor 1.5. What differs by this one is not in rupees, or not of the same order."""
+
 UNCLEAR = -(1 << 62)
 """No number of ticks: float arithmetic cannot tell which it is."""
 
@@ -51,6 +55,11 @@ def portion(total: Decimal, part: int, whole: int) -> Decimal:
     however often an amount is divided.
     """
     return paisa(total * part / whole)
+
+
+def in_line(price: Decimal, other: Decimal) -> bool:
+    """Whether both can be prices of one share on one day, by `PRICE_FACTOR`."""
+    return other / PRICE_FACTOR < price < other * PRICE_FACTOR
 
 
 def round_to_tick(price: Decimal | float, tick: Decimal) -> Decimal:

@@ -15,20 +15,22 @@ An order of ours that has ended in the ledger and still works at the broker woul
 knows of, a guard above all; it is to be withdrawn (`to_withdraw`). What is not ours is left alone.
 """
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
 from hftray.core.errors import IllegalTransition
+from hftray.core.fill_confirmation import as_confirmed, confirmations
 from hftray.core.ledger import RunState, TradeRecord
 from hftray.core.money import PAISA
-from hftray.core.orders import BrokerPosition, Leg, OrderReport, OrderStatus, TradeStatus
+from hftray.core.orders import BrokerPosition, OrderReport, OrderStatus, TradeStatus
 from hftray.core.position import Position
 from hftray.core.session import IST
 
-PRICE_TOLERANCE = PAISA / 2
+PRICE_TOLERANCE = PAISA
+"""Prices that differ by less agree: an app rounds or cuts an average off to the paisa."""
 
 
 class Discrepancy(StrEnum):
@@ -78,14 +80,13 @@ def compare(
     rows = {
         trade.reference: trade
         for trade in (*ledger.trades_today, *ledger.pending)
-        if not (trade.leg is Leg.MANUAL or trade.settled_by_hand or trade.symbol in skip)
+        if not (trade.by_hand or trade.symbol in skip)
     }
-    for by_hand in ledger.trades_today:
-        reference = by_hand.confirms
+    for reference, said in confirmations(ledger.trades_today).items():
         if reference in rows:
-            rows[reference] = replace(rows[reference], price=by_hand.price)
+            rows[reference] = as_confirmed(rows[reference], said)
             if reference in told:
-                told[reference] = _as_confirmed(told[reference], by_hand.price)
+                told[reference] = _as_told(told[reference], said)
     found = [
         difference
         for row in rows.values()
@@ -131,14 +132,23 @@ def not_held(held: Position, there: Iterable[BrokerPosition]) -> int:
 
 
 def confirmed_price(
-    row: TradeRecord, report: OrderReport | None, price: Decimal | None
+    row: TradeRecord,
+    said: Sequence[TradeRecord],
+    report: OrderReport | None,
+    price: Decimal | None,
 ) -> Decimal | None:
     """The price with which a person's word ends the doubt about what an order filled at.
 
-    It is the broker's own where that tells one; `price` may not contradict it. IllegalTransition
-    also when there is no such doubt.
+    `said` are the confirmations of the order before it, and the latest counts as in `compare`: only
+    trades that tell another price put it in doubt again. The price is the broker's own where that
+    tells one; `price` may not contradict it. IllegalTransition also when there is no such doubt.
     """
+    if said:
+        row = as_confirmed(row, said)
+        report = None if report is None else _as_told(report, said)
     found = _difference(row, report)
+    if found is None and said:
+        raise IllegalTransition(f"order {row.reference} was confirmed before, at {row.price}")
     if found is None or report is None or found.kind not in DOUBTS:
         why = "the books agree on it" if found is None else f"{found.kind}: {found.detail}"
         raise IllegalTransition(f"what order {row.reference} filled is not in doubt: {why}")
@@ -151,13 +161,15 @@ def confirmed_price(
     return report.average_price
 
 
-def _as_confirmed(report: OrderReport, price: Decimal | None) -> OrderReport:
-    """The report with a person's word in the place of what the broker does not tell."""
-    return replace(report, unconfirmed="", average_price=price) if report.unconfirmed else report
+def _as_told(report: OrderReport, said: Sequence[TradeRecord]) -> OrderReport:
+    """The report with a person's last word in the place of what the broker does not tell."""
+    if not report.unconfirmed:
+        return report
+    return replace(report, unconfirmed="", average_price=said[-1].price)
 
 
 def _same(price: Decimal | None, other: Decimal | None) -> bool:
-    return price is not None and other is not None and abs(price - other) <= PRICE_TOLERANCE
+    return price is not None and other is not None and abs(price - other) < PRICE_TOLERANCE
 
 
 def _difference(row: TradeRecord, report: OrderReport | None) -> Difference | None:

@@ -13,7 +13,13 @@ from typing import Any, Self
 
 from hftray.core.charges import ChargeSchedule
 from hftray.core.errors import IllegalTransition
-from hftray.core.fill_confirmation import confirmation, confirmed, require_price
+from hftray.core.fill_confirmation import (
+    as_confirmed,
+    confirmation,
+    confirmed,
+    require_latest,
+    require_price,
+)
 from hftray.core.hand_settlement import HandSettlement
 from hftray.core.ledger import (
     LedgerEvent,
@@ -258,18 +264,25 @@ class RiskBook:
         return OrderIntended(pending), OrderSettled(trade, after, closed)
 
     def confirm_fill(
-        self, reference: str, price: Decimal | None, why: str, now: datetime
+        self,
+        reference: str,
+        price: Decimal | None,
+        why: str,
+        now: datetime,
+        after: str | None = None,
     ) -> tuple[OrderIntended, OrderSettled]:
         """Take a person's word for what an order of the day filled at; to be recorded as one.
 
-        NotFound for an order that has not ended today; IllegalTransition when it was confirmed
-        before, or cannot have filled at that price (None: no share of it traded).
+        NotFound for an order that has not ended today; IllegalTransition when it cannot have filled
+        at that price (None: no share of it traded), or was confirmed before: another confirmation
+        names the latest one's reference (`after`), and whoever asks for it knows why.
         """
-        row = self._day.ended(reference)
+        row, said = self._day.ended(reference)
+        require_latest(row, said, after)
         require_price(row, price)
         sequence = self._day.take_sequence(row.symbol, Leg.MANUAL)
         pending = confirmation(row, why, now, sequence=sequence, database=self._database)
-        trade = confirmed(pending, row, price, self.charges)
+        trade = confirmed(pending, as_confirmed(row, said), price, self.charges)
         self._account.realised += trade.pnl or ZERO
         self._day.settled[trade.reference] = trade
         return OrderIntended(pending), OrderSettled(trade)
@@ -344,7 +357,7 @@ class RiskBook:
         rows = {trade.reference: trade for trade in (*state.trades_today, *state.pending)}
         self._account.recover(
             state.realised_total,
-            pending=(row for row in rows.values() if row.status is TradeStatus.PENDING),
+            pending=state.under_way,
             holdings=(holding_of(p, rows, self.run, self.charges) for p in state.positions),
         )
         opening = state.opening_capital

@@ -2,9 +2,12 @@
 
 The identity it keeps, to the paisa and after every fill:
 
-    capital  = initial + net P&L of everything closed
+    capital  = initial + net P&L of everything closed + what confirmed fills were booked wrong by
     equity   = capital + open P&L, which carries the entry charges of what is still open
              = cash + market value of the open positions
+
+A confirmed fill reaches `capital` at once, also an entry's whose shares are still open: these stay
+at the price they were booked at, and so does their open P&L.
 
 An entry's charges reach `capital` when its shares are closed, in proportion to the quantity.
 Costs and charges of a partly closed entry are split by `portion`, so no paisa is lost on the way,

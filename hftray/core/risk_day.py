@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Self
 
 from hftray.core.errors import IllegalTransition, NotFound
+from hftray.core.fill_confirmation import confirmations
 from hftray.core.ledger import TradeRecord
 from hftray.core.orders import Leg, TradeStatus
 
@@ -62,13 +63,12 @@ class RiskDay:
             if left:
                 self.entries[trade.symbol] = left
 
-    def ended(self, reference: str) -> TradeRecord:
-        """An order that ended today and no person has confirmed. NotFound, IllegalTransition."""
-        if reference not in self.settled:
+    def ended(self, reference: str) -> tuple[TradeRecord, list[TradeRecord]]:
+        """An order of the day that has ended, and its confirmations so far. NotFound."""
+        row = self.settled.get(reference)
+        if row is None or row.session_day != self.day:
             raise NotFound(f"no order {reference} has ended in the present trading day")
-        if any(row.confirms == reference for row in self.settled.values()):
-            raise IllegalTransition(f"order {reference} was confirmed before")
-        return self.settled[reference]
+        return row, confirmations(self.settled.values()).get(reference, [])
 
     def recover(self, day: date | None, opening: Decimal, rows: Iterable[TradeRecord]) -> None:
         """Count again from the ledger; rows of other days are passed over."""

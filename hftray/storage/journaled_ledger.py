@@ -124,7 +124,9 @@ class JournaledLedger:
         """Record all events or none; those recorded before are skipped.
 
         NotFound for an unknown run or order, IllegalTransition, StaleEpoch; LedgerUnavailable
-        when neither the journal nor the database takes them, or too many wait.
+        when neither the journal nor the database takes them, or too many wait. Whether a step of
+        an order of a day that is over was recorded before, the database alone may still know: if
+        the order is not PENDING, it is refused, where the database would skip it.
         """
         while True:
             async with self._lock:

@@ -113,7 +113,7 @@ trades = Table(
     # Beyond the specification's columns:
     Column("strategy_name", String),  # outlives the strategy
     Column("reference", String, nullable=False, unique=True),
-    Column("run_id", ForeignKey("runs.id")),  # NULL on rows recorded by hand
+    Column("run_id", ForeignKey("runs.id")),  # NULL on trades made elsewhere
     Column("exchange", String, nullable=False),
     Column("leg", String, nullable=False),
     Column("requested_quantity", Integer, nullable=False),
@@ -124,7 +124,7 @@ trades = Table(
     Column("reserved", Numeric, nullable=False),
     Column("decision_price", Numeric),
     Column("candle_time", MOMENT),
-    Column("position", String),  # reference of the entry order
+    Column("position", String),  # reference of the entry, or of the order that is confirmed
     Column("atr", Double),
     Column("score", Double, nullable=False),
     Column("votes", JSONB, nullable=False),

@@ -448,7 +448,7 @@ async def test_a_fill_whose_trades_cannot_be_had_is_booked_by_the_row_and_locks(
     assert row.reason.startswith("signal: unconfirmed")
     known = replace(NOTHING, trades_today=(row,))
     assert "unconfirmed fill" in locks(compare(known, [report], []))["TCS"]
-    assert confirmed_price(row, report, D("100.20")) == D("100.20")
+    assert confirmed_price(row, [], report, D("100.20")) == D("100.20")
     by_hand = replace(
         row, reference="M1", leg=Leg.MANUAL, price=D("100.20"), position=row.reference,
         reason="confirmed: read in the app",

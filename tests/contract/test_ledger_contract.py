@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -285,6 +286,44 @@ async def test_a_confirmed_fill_moves_no_position_and_its_difference_counts(
     assert (found.confirms, found.price) == (entry.reference, Decimal("1507.60"))
     [kept] = [trade for trade in state.trades_today if trade.leg is Leg.ENTRY]
     assert kept.price == entry.price
+
+
+async def test_each_confirmation_of_a_fill_counts(ledger: Ledger, run: RunInfo) -> None:
+    entry = await enter(ledger, run)
+    opened = SessionStarted(run.run_id, DAY, Decimal(100_000), OPEN)
+    await ledger.append([opened])
+    for number, pnl in ((1, "-30.02"), (2, "30.02"), (3, "-0.40")):
+        by_hand = replace(
+            entry, reference=f"M{number}", leg=Leg.MANUAL, status=TradeStatus.PENDING, quantity=0,
+            price=None, charges=None, reason="confirmed: in the app", position=entry.reference,
+            sequence=number,
+        )  # fmt: skip
+        await ledger.append([OrderIntended(by_hand)])
+        await ledger.append([OrderSettled(executed(by_hand, pnl=Decimal(pnl)))])
+    state = await ledger.run_state(run.run_id)
+    assert (state.positions, state.pending) == ((held(entry),), ())
+    assert state.realised_total == Decimal("-0.40")
+    found = [t.sequence for t in state.trades_today if t.confirms == entry.reference]
+    assert found == [1, 2, 3]
+
+
+async def test_an_order_of_a_day_that_is_over_counts_once_though_it_is_told_again(
+    ledger: Ledger, run: RunInfo
+) -> None:
+    """Skipped by its event id, or refused by a journal that has forgotten it."""
+    over = intended(run.run_id, leg=Leg.EXIT, reason="stop_loss")
+    steps = [OrderIntended(over), OrderSettled(executed(over, pnl=Decimal(7)))]
+    await ledger.append([SessionStarted(run.run_id, DAY, Decimal(100_000), OPEN), *steps])
+    for later in (1, 2):
+        day, moment = DAY + timedelta(days=later), OPEN + timedelta(days=later)
+        await ledger.append([SessionStarted(run.run_id, day, Decimal(100_000), moment)])
+        if isinstance(ledger, JournaledLedger):  # it forgets what the database has
+            assert await ledger.drained(10.0)
+    for step in steps:
+        with suppress(NotFound, IllegalTransition):
+            await ledger.append([step])
+    state = await ledger.run_state(run.run_id)
+    assert (state.realised_total, state.pending) == (7, ())
 
 
 async def test_a_failed_entry_leaves_nothing_open(ledger: Ledger, run: RunInfo) -> None:

@@ -65,20 +65,30 @@ def test_a_mirror_begun_from_a_state_in_the_middle_goes_on_alike(
     assert state_text(second.state()) == state_text(whole.state())
 
 
-def test_yesterdays_order_that_ended_today_may_be_told_again_after_a_restart() -> None:
-    """Its end is on record, and a mirror made from the state does not remember it."""
+def test_an_order_of_yesterday_that_ended_counts_once_though_it_is_told_again() -> None:
+    """A mirror made from the state does not remember it, so both its steps are refused there."""
     (begun,), (intended,), (next_day,) = History(1).play([0, 0, 8])
     assert isinstance(intended, OrderIntended)
-    ended = OrderSettled(replace(intended.trade, status=TradeStatus.FAILED))
+    done = replace(intended.trade, status=TradeStatus.EXECUTED, quantity=10, price=Decimal(100))
+    ended = OrderSettled(replace(done, pnl=Decimal(7)))
     mirror = RunMirror(RunState(RUN))
-    for event in (begun, intended, next_day):
+    for event in (begun, intended, next_day, intended, ended, intended, ended):
         mirror.apply(event)
-    with pytest.raises(NotFound, match="never recorded"):
-        RunMirror(RunState(RUN)).apply(ended)
-    mirror.apply(ended)
+    assert mirror.state().realised_total == 7
     again = RunMirror(mirror.state())
-    again.apply(ended)
+    with pytest.raises(IllegalTransition, match="that day is over"):
+        again.apply(intended)
+    with pytest.raises(NotFound, match="never recorded, or has ended"):
+        again.apply(ended)
     assert again.state() == mirror.state()
+
+
+def test_the_database_may_lack_an_order_of_yesterday() -> None:
+    """It was refused there, and happened all the same."""
+    (begun,), (intended,), (next_day,) = History(1).play([0, 0, 8])
+    mirror = known(begun, next_day)
+    mirror.catch_up(intended)
+    assert mirror.state().pending == (intended.trade,)
 
 
 def test_a_copy_does_not_follow() -> None:

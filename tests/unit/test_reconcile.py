@@ -251,10 +251,10 @@ def test_an_executed_order_that_went_on_at_the_broker_differs_in_quantity(books,
 
 
 @pytest.mark.parametrize(
-    ("ten_thousandths", "differs"), [(50, False), (-50, False), (51, True), (-51, True)]
+    ("ten_thousandths", "differs"), [(99, False), (-99, False), (100, True), (-100, True)]
 )
 @given(books=consistent(), data=st.data())
-def test_prices_may_differ_by_half_a_paisa(ten_thousandths, differs, books, data):
+def test_prices_may_differ_by_less_than_a_paisa(ten_thousandths, differs, books, data):
     row = pick(data, books.of(TradeStatus.EXECUTED))
     price = PRICE + Decimal(ten_thousandths) / 10_000
     books.reports[row.reference] = replace(books.reports[row.reference], average_price=price)
@@ -376,13 +376,16 @@ def test_what_was_settled_by_hand_is_known_to_no_broker():
 # Confirmed by a person
 
 
-def confirmation(books: Books, row: TradeRecord, price: Decimal | None) -> None:
+def confirmation(
+    books: Books, row: TradeRecord, price: Decimal | None, number: int = 1
+) -> TradeRecord:
     """A person's word for what the row filled at."""
     by_hand = replace(
-        row, reference=f"{row.reference}M", leg=Leg.MANUAL, price=price,
-        reason="confirmed: read in the app", position=row.reference,
+        row, reference=f"{row.reference}M{number}", leg=Leg.MANUAL, price=price,
+        reason="confirmed: read in the app", position=row.reference, sequence=number,
     )  # fmt: skip
     books.trades.append(by_hand)
+    return by_hand
 
 
 def doubted(books: Books, row: TradeRecord) -> OrderReport:
@@ -398,10 +401,10 @@ def test_a_confirmed_fill_locks_no_more_whatever_it_was_booked_at(books, data, p
     row = pick(data, books.of(TradeStatus.EXECUTED))
     report, price = doubted(books, row), PRICE + Decimal(paise) / 100
     assert books.kinds() == [Discrepancy.UNCONFIRMED_FILL]
-    assert confirmed_price(row, report, price) == price
+    assert confirmed_price(row, [], report, price) == price
     # A new process may presume another price than the one that was booked.
     presumed = replace(report, average_price=PRICE + 1)
-    assert confirmed_price(row, presumed, price) == price
+    assert confirmed_price(row, [], presumed, price) == price
     confirmation(books, row, price)
     books.reports[row.reference] = presumed
     assert books.find() == []
@@ -430,7 +433,7 @@ def test_an_end_without_a_share_is_confirmed_without_a_price():
     books.told(row, OrderStatus.CANCELLED, 0)
     report = doubted(books, row)
     assert books.kinds() == [Discrepancy.UNCONFIRMED_FILL]
-    assert confirmed_price(row, report, None) is None
+    assert confirmed_price(row, [], report, None) is None
     confirmation(books, row, None)
     assert books.find() == []
 
@@ -440,10 +443,10 @@ def test_a_persons_price_may_not_contradict_the_trades_and_theirs_is_taken():
     row = books.executed("TCS", Leg.ENTRY, Side.BUY, 10, 10)
     mean = PRICE + Decimal("0.2033")
     report = replace(books.reports[row.reference], average_price=mean)
-    assert confirmed_price(row, report, PRICE + Decimal("0.20")) == mean
+    assert confirmed_price(row, [], report, PRICE + Decimal("0.20")) == mean
     for price in (PRICE, None):
         with pytest.raises(IllegalTransition, match=f"filled at {mean}, its trades say so"):
-            confirmed_price(row, report, price)
+            confirmed_price(row, [], report, price)
 
 
 def test_what_is_not_in_doubt_is_not_confirmed():
@@ -451,12 +454,62 @@ def test_what_is_not_in_doubt_is_not_confirmed():
     row = books.executed("TCS", Leg.ENTRY, Side.BUY, 10, 10)
     report = books.reports[row.reference]
     with pytest.raises(IllegalTransition, match="not in doubt: the books agree on it"):
-        confirmed_price(row, report, PRICE)
+        confirmed_price(row, [], report, PRICE)
     with pytest.raises(IllegalTransition, match="not in doubt: lost order"):
-        confirmed_price(row, None, PRICE)
+        confirmed_price(row, [], None, PRICE)
     more = replace(report, filled_quantity=11, unconfirmed="by the row alone")
     with pytest.raises(IllegalTransition, match="not in doubt: quantity differs"):
-        confirmed_price(row, more, PRICE)
+        confirmed_price(row, [], more, PRICE)
+
+
+@given(books=consistent(), data=st.data(), shift=st.sampled_from([PAISA, -PAISA, PRICE / 2]))
+def test_trades_that_contradict_a_confirmation_are_confirmed_in_its_place(books, data, shift):
+    """They may tell what was booked at first, or a third price."""
+    row = pick(data, books.of(TradeStatus.EXECUTED))
+    report = doubted(books, row)
+    first = confirmation(books, row, PRICE + shift)
+    with pytest.raises(IllegalTransition, match=f"was confirmed before, at {PRICE + shift}"):
+        confirmed_price(row, [first], report, PRICE)
+    for told in (PRICE, PRICE + 2 * shift):
+        books.reports[row.reference] = readable = replace(
+            report, unconfirmed="", average_price=told
+        )
+        assert books.kinds() == [Discrepancy.PRICE_DIFFERS]
+        with pytest.raises(IllegalTransition, match=f"filled at {told}, its trades say so"):
+            confirmed_price(row, [first], readable, PRICE + shift)
+        assert confirmed_price(row, [first], readable, told) == told
+        second = confirmation(books, row, told, 2)
+        assert books.find() == []
+        with pytest.raises(IllegalTransition, match=f"was confirmed before, at {told}"):
+            confirmed_price(row, [first, second], readable, told)
+        books.trades.remove(second)
+
+
+def test_a_price_that_an_app_cut_off_to_the_paisa_agrees_with_its_trades():
+    books = Books()
+    row = books.executed("TCS", Leg.ENTRY, Side.BUY, 10, 10)
+    report = doubted(books, row)
+    word = confirmation(books, row, Decimal("1001.20"))
+    books.net["TCS"] = 0
+    mean = Decimal("1001.2075")
+    books.reports[row.reference] = told = replace(report, unconfirmed="", average_price=mean)
+    assert books.find() == []
+    with pytest.raises(IllegalTransition, match=r"was confirmed before, at 1001\.20"):
+        confirmed_price(row, [word], told, Decimal("1001.20"))
+    # And the other way round: the trades can be read before the person has said a word.
+    assert confirmed_price(row, [], told, Decimal("1001.20")) == mean
+
+
+def test_a_confirmation_of_which_only_the_first_half_was_recorded_says_nothing():
+    books = Books()
+    row = books.executed("TCS", Leg.ENTRY, Side.BUY, 10, 10)
+    report = doubted(books, row)
+    half = confirmation(books, row, None)
+    books.net["TCS"] = 0
+    books.trades[-1] = replace(half, status=TradeStatus.PENDING)
+    assert books.kinds() == [Discrepancy.UNCONFIRMED_FILL]
+    books.reports[row.reference] = replace(report, unconfirmed="")
+    assert books.find() == []
 
 
 def test_an_exit_that_the_broker_does_not_list_yet_is_waited_for():

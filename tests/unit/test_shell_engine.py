@@ -746,20 +746,8 @@ async def test_a_fill_in_doubt_locks_until_a_person_confirms_it(house, monkeypat
     with pytest.raises(IllegalTransition, match="not in doubt: the books agree"):
         await house.engine.confirm(*asked)
 
-    exchange = house.market.exchange
-    reports, report = exchange.reports, exchange.report
-
-    def doubted(told):
-        return replace(told, unconfirmed="by its row") if told.reference == reference else told
-
-    async def all_told():
-        return [doubted(told) for told in await reports()]
-
-    async def one_told(wanted):
-        return doubted(await report(wanted))
-
-    monkeypatch.setattr(exchange, "reports", all_told)
-    monkeypatch.setattr(exchange, "report", one_told)
+    changes = otherwise_told(house.market.exchange, reference, monkeypatch)
+    changes["unconfirmed"] = "by its row"
     house.engine._loop.reconciler.hurry()
     await house.scans(3)
     assert f"{symbol}: unconfirmed fill: order {reference}: by its row" in house.status["degraded"]
@@ -774,6 +762,50 @@ async def test_a_fill_in_doubt_locks_until_a_person_confirms_it(house, monkeypat
         await house.engine.confirm(*asked)
     with pytest.raises(NotFound, match="no order X1 in the present"):
         await house.engine.confirm("X1", price, "read in the app", "api")
+
+
+async def test_trades_that_contradict_what_a_person_confirmed_are_confirmed_in_its_place(
+    house, monkeypatch
+):
+    """They tell what was booked at first: the lock ends, and no money is left over."""
+    await house.engine.start()
+    await house.until_held()
+    (symbol, _, reference), *_ = await house.held()
+    row = next(t for t in house.market.trades if t.reference == reference)
+    changes = otherwise_told(house.market.exchange, reference, monkeypatch)
+    changes["unconfirmed"] = "by its row"
+    wrong = row.price - row.side.sign
+    first = await house.engine.confirm(reference, wrong, "read in the app", "api")
+    changes.clear()
+    house.engine._loop.reconciler.hurry()
+    await house.scans(3)
+    assert f"{symbol}: price differs: order {reference} has" in house.status["degraded"][0]
+    with pytest.raises(IllegalTransition, match=f"filled at {row.price}, its trades say so"):
+        await house.engine.confirm(reference, wrong, "read again", "api")
+    second = await house.engine.confirm(reference, row.price, "read again", "api")
+    assert first["pnl"] + second["pnl"] == 0 != first["pnl"]
+    await house.scans(3)
+    assert house.status["degraded"] == []
+    with pytest.raises(IllegalTransition, match=f"was confirmed before, at {row.price}"):
+        await house.engine.confirm(reference, row.price, "read again", "api")
+
+
+def otherwise_told(exchange, reference, monkeypatch):
+    """What is put in here changes what the exchange tells of the order."""
+    changes, reports, report = {}, exchange.reports, exchange.report
+
+    def changed(told):
+        return replace(told, **changes) if told.reference == reference else told
+
+    async def all_told():
+        return [changed(told) for told in await reports()]
+
+    async def one_told(wanted):
+        return changed(await report(wanted))
+
+    monkeypatch.setattr(exchange, "reports", all_told)
+    monkeypatch.setattr(exchange, "report", one_told)
+    return changes
 
 
 async def test_a_position_that_is_not_there_is_shown_and_locked_and_left_once_it_is_seen(

@@ -30,7 +30,9 @@ from hftray.core.errors import (
     UnknownOutcome,
 )
 from hftray.core.events import Decision
-from hftray.core.orders import Leg, OrderStatus, TradeStatus
+from hftray.core.ledger import OrderIntended
+from hftray.core.orders import Leg, OrderStatus, Side, TradeStatus
+from hftray.core.reconcile import compare
 from hftray.core.rules import ExitRules, TradingRules
 
 EXECUTED, FAILED, PENDING = TradeStatus.EXECUTED, TradeStatus.FAILED, TradeStatus.PENDING
@@ -384,6 +386,30 @@ async def test_a_restarted_shell_adopts_an_order_under_way(world):
     report = await world.play(second, bar(2, FLAT_BAR))
     assert (report.phase, world.rows()) == ("OPEN", [(ENTRY, EXECUTED, 20)])
     await world.agree(second)
+
+
+@pytest.mark.parametrize(
+    ("leg", "reason"), [(Leg.MANUAL, "confirmed: in the app"), (EXIT, "settled: in the app")]
+)
+async def test_what_is_left_of_half_a_record_by_hand_is_waited_for_by_nobody(world, leg, reason):
+    """The database got its first row, and the journal with the second was lost."""
+    await holding(world)
+    [entry] = (row.trade for row in world.ledger.store.trades.values())
+    half = replace(
+        entry, reference="half", leg=leg, side=Side.SELL, position=entry.reference, reason=reason,
+        quantity=0, price=None, status=PENDING, charges=None, reserved=D(0),
+    )  # fmt: skip
+    await world.ledger.append([OrderIntended(half)])
+    await world.restart_risk()
+    assert (await world.desk.view()).working_orders == 0
+    second = await world.begin(Script())
+    assert (await second.state())["phase"] == "OPEN"
+    state = await world.desk.run_state()
+    assert [row.reference for row in state.pending] == ["half"]
+    held = await world.exchange.positions()
+    assert (state.under_way, compare(state, await world.exchange.reports(), held)) == ((), [])
+    report = await world.play(second, bar(3, "1000 1000 980 980"))
+    assert (report.phase, report.trouble) == ("FLAT", "")
 
 
 async def test_a_restarted_shell_finds_what_was_filled_while_it_was_away(world):

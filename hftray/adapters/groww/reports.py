@@ -14,12 +14,9 @@ from decimal import Decimal
 from hftray.adapters.groww.rows import OrderRow, TradeRow
 from hftray.core.errors import DataError
 from hftray.core.matching import Traded, average_price
-from hftray.core.money import percent_of
+from hftray.core.money import in_line, percent_of
 from hftray.core.orders import Execution, OrderReport, OrderStatus
 
-# A circuit band is at most 20 % around its base, so two prices of a day differ by less than the
-# factor 1.5. Whatever lies outside this one is not in rupees, or not of this order.
-PRICE_FACTOR = Decimal(2)
 # The average price of an order's row was seen to be wrong (x100, a stale one). Where trades are
 # missing it is taken when it lies at most so many percent better than the order's limit, and not
 # beyond it; else the limit is, the worst that the order can have traded at.
@@ -139,7 +136,7 @@ def _require_in_line(trade: TradeRow, row: OrderRow) -> None:
             f"order {row.order_id}: without a price of its own, trade {trade.trade_id} "
             f"at {trade.price} cannot be checked"
         )
-    if not own / PRICE_FACTOR < trade.price < own * PRICE_FACTOR:
+    if not in_line(trade.price, own):
         raise DataError(
             f"order {row.order_id} at {own}: trade {trade.trade_id} at {trade.price} is out of "
             "line (paise instead of rupees?); it is not booked"
