@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
+from hftray.core.errors import IllegalTransition
 from hftray.core.exits import ExitReason
 from hftray.core.intents import exit_intent
+from hftray.core.money import in_line
 from hftray.core.orders import OrderIntent, OrderReport, OrderStatus
 from hftray.core.position import Position
 
@@ -23,6 +25,15 @@ class HandSettlement:
     price: Decimal
     why: str
     time: datetime
+
+    def require_price(self) -> None:
+        """IllegalTransition when it cannot be a price of the share that was entered."""
+        entry = self.held.entry_price
+        if not in_line(self.price, entry):
+            raise IllegalTransition(
+                f"{self.held.symbol} was entered at {entry}: {self.price} is out of line "
+                "(paise instead of rupees?)"
+            )
 
     def intent(self, day: date) -> OrderIntent:
         """The exit that would have closed them, in the session of `day`."""

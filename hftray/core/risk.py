@@ -246,7 +246,8 @@ class RiskBook:
         """Close shares of a position that left elsewhere at `price`; to be recorded as one.
 
         Whoever acts on the symbol has to register again. IllegalTransition while an order of it is
-        under way, or when the position or the quantity is not the book's.
+        under way, when the position or the quantity is not the book's, or the price is no price of
+        that share.
         """
         if (working := self._account.working(held.symbol)) is not None:
             raise IllegalTransition(f"{held.symbol}: order {working.reference} is under way")
@@ -254,6 +255,7 @@ class RiskBook:
         if day is None:
             raise IllegalTransition(f"{held.symbol}: no trading day was opened yet")
         told = HandSettlement(held, quantity, price, why, now)
+        told.require_price()
         epoch = self.register(held.symbol)
         answer = self.reserve(told.intent(day), epoch)
         if isinstance(answer, Denial):

@@ -157,6 +157,15 @@ async def test_nothing_is_settled_while_an_order_is_under_way_nor_more_than_is_o
     assert exits(world)[1:] == []
 
 
+@pytest.mark.parametrize("price", ["95000", "9.5"])
+async def test_a_price_that_is_none_of_the_share_is_refused_and_changes_nothing(price):
+    world, shell = await holding()
+    with pytest.raises(IllegalTransition, match="out of line"):
+        await world.desk.settle_by_hand(shell.symbol, 20, D(price), WHY)
+    assert exits(world) == []
+    assert await world.desk.settle_by_hand(shell.symbol, 20, D(950), WHY)
+
+
 async def test_a_settlement_is_recorded_whole_or_not_at_all():
     world, shell = await holding()
     world.ledger.away = 1

@@ -704,7 +704,8 @@ async def test_a_position_is_settled_only_when_the_broker_does_not_hold_it(house
     await house.engine.start()
     await house.until_held()
     (symbol, quantity, reference), *others = await house.held()
-    asked = (symbol, Decimal(100), "closed in the app", "api")
+    price = house.market.ledger.store.positions[reference].position.entry_price
+    asked = (symbol, price, "closed in the app", "api")
     with pytest.raises(IllegalTransition, match=f"holds all {quantity} shares of {symbol}"):
         await house.engine.settle(*asked)
 
@@ -722,7 +723,7 @@ async def test_a_position_is_settled_only_when_the_broker_does_not_hold_it(house
     with pytest.raises(NotFound):
         await house.engine.settle(*asked)
     row = house.market.ledger.store.positions[reference]
-    assert (row.exit_price, row.exit_reason) == (Decimal(100), made["reason"])
+    assert (row.exit_price, row.exit_reason) == (price, made["reason"])
     await house.scans(3)
     shown = {held["reference"] for held in house.engine._picture.shown["positions"]}
     assert reference not in shown
