@@ -95,11 +95,16 @@ def varied(ground: Ground, *params: str, strategies: Sequence[str] = ("ensemble"
 
 
 class Sweep:
-    """One sweep, watched: its rate, its processor time, and the memory of all its processes."""
+    """One sweep, watched: its rate, and the processor time of all its processes.
 
-    def __init__(self, ground: Ground, crew: Players, sets: int, workers: int) -> None:
+    With `look` also their memory; looking at that takes so long that the rest is worth nothing.
+    """
+
+    def __init__(
+        self, ground: Ground, crew: Players, sets: int, workers: int, *, look: bool = False
+    ) -> None:
         self._finished, self._many = 0, workers > 1
-        self._looks = [sets // 10, sets]
+        self._looks = [sets // 10, sets] if look else []
         self._called = 0.0  # seconds within calls
         self.memory: list[float] = []
         # Long enough that no worker can take the calls of all.
@@ -109,7 +114,7 @@ class Sweep:
         while crew.busy:
             crew.take()
         search = Search(ground.space, Method.RANDOM, sets, seed=1)
-        began, used = time.perf_counter(), processor_seconds()
+        used, began = processor_seconds(), time.perf_counter()
         explore(search, _Watched(crew, self._answered), "sharpe", self._found)
         seconds = time.perf_counter() - began
         self.rate = self._finished / seconds
@@ -188,11 +193,15 @@ def speed(ground: Ground, sets: int, workers: int, rounds: int) -> Table:
                 alone.append(Sweep(world, Alone(world), sets, 1))
                 many.append(Sweep(world, Workers(Player, workers, world), sets, workers))
                 apart.append(rate_apart(world, sets, workers) / rate_apart(world, sets, 1))
+            held = [
+                Sweep(world, crew, sets, count, look=True).memory
+                for count, crew in ((1, Alone(world)), (workers, Workers(Player, workers, world)))
+            ]
         wall = [b.rate / a.rate / workers for a, b in zip(alone, many, strict=True)]
         processor = [a.processor / b.processor for a, b in zip(alone, many, strict=True)]
         efficiency = map(spread, (wall, processor))
-        table.add_row(title, "this process", *figures(alone), "1", "1", memory(alone))
-        table.add_row(title, str(workers), *figures(many), *efficiency, memory(many))
+        table.add_row(title, "this process", *figures(alone), "1", "1", memory(held[0]))
+        table.add_row(title, str(workers), *figures(many), *efficiency, memory(held[1]))
         table.add_row(title, f"{workers} apart", "", "", "", spread([r / workers for r in apart]))
     return table
 
@@ -226,8 +235,8 @@ def spread(ratios: Sequence[float]) -> str:
     return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
 
-def memory(sweeps: Sequence[Sweep]) -> str:
-    return " ".join(f"{size:.0f}" for size in sweeps[-1].memory)
+def memory(sizes: Sequence[float]) -> str:
+    return " ".join(f"{size:.0f}" for size in sizes)
 
 
 def pairs(ground: Ground, peers: Path | None) -> Table:
