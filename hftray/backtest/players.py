@@ -14,7 +14,8 @@ from hftray.backtest.space import ParameterSet
 from hftray.backtest.sweep import Ground, Result, Window, figures_of, metrics_of
 from hftray.strategies.plugins import load_plugins
 
-CALL_SECONDS = 0.25  # of work in one call: much more than a call costs, short for a progress bar
+CALL_SECONDS = 0.5  # of work in one call: it costs 5 ms, and a progress bar should not stand still
+_SMALLEST = 16  # of a call's usual sets, the part that is not divided any more
 VOTES = 32 << 20  # bytes of votes that a worker keeps
 
 
@@ -118,13 +119,13 @@ def explore(
     """Play what the search proposes until it has no more; `found` gets results as they finish.
 
     A search that learns gets each result before it proposes much more; for the others, a call
-    holds as many sets as fill a quarter of a second, and fewer towards the end, so that all players
-    end together.
+    holds as many sets as fill half a second, and fewer towards the end, so that all players end
+    together.
     """
     sets_a_call = 1
     while True:
         while players.free:
-            share = max(1, search.left // players.at_once)
+            share = max(1, sets_a_call // _SMALLEST, search.left // players.at_once)
             if not (sets := search.ask(min(sets_a_call, share))):
                 break
             players.submit(window, sets)
