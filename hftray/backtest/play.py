@@ -59,16 +59,29 @@ def play(
         for history in histories
     ]  # fmt: skip
     days = trading_days([lane.line for lane in lanes])
-    account = _Account(book, lanes, outcome)
-    express = Express(lanes[0], rules, book, slippage_bps) if len(lanes) == 1 else None
     whole = None
     if compiled and len(lanes) == 1:
         whole = WholeDays(
             lanes[0], rules, book,
             slippage_bps=slippage_bps, margin=_MARGIN, clocks=list(days.values()),
         )  # fmt: skip
+    express = Express(lanes[0], rules, book, slippage_bps) if len(lanes) == 1 else None
+    _play_days(lanes, days, book, outcome, express, whole)
+    outcome.candles = sum(len(lane.line.rows) for lane in lanes)
+    return outcome
+
+
+def _play_days(
+    lanes: Sequence[Lane],
+    days: Mapping[int, Clock],
+    book: RiskBook,
+    outcome: Outcome,
+    express: Express | None,
+    whole: WholeDays | None,
+) -> None:
+    account = _Account(book, lanes, outcome)
     equity, until = book.equity, 0
-    last = next(reversed(days), None)
+    last = next(reversed(list(days)), None)
     lively = {last}.union(*(lane.lively for lane in lanes))
     for place, (day, clock) in enumerate(days.items()):
         if place < until:
@@ -83,8 +96,6 @@ def play(
             _play_day(lanes, account, day, clock, express)
             equity = book.equity
         outcome.curve.append((clock.closes, equity))
-    outcome.candles = sum(len(lane.line.rows) for lane in lanes)
-    return outcome
 
 
 class _Account:
